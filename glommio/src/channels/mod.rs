@@ -1,0 +1,1 @@
+//! Channels within an executor and between executors.

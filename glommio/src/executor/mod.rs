@@ -1,0 +1,1 @@
+//! Executors, their builders and their task queues.

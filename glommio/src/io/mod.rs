@@ -1,0 +1,1 @@
+//! Files: direct and buffered.

@@ -1,0 +1,12 @@
+//! Thread-per-core asynchronous runtime for Linux, built on io_uring.
+#![cfg(target_os = "linux")]
+
+pub mod channels;
+mod error;
+mod executor;
+pub mod io;
+pub mod net;
+mod reactor;
+mod sys;
+pub mod task;
+pub mod timer;
