@@ -10,3 +10,8 @@ mod reactor;
 mod sys;
 pub mod task;
 pub mod timer;
+
+pub use crate::error::{
+    BuilderErrorKind, ExecutorErrorKind, GlommioError, PanicPayload, QueueErrorKind,
+    ReactorErrorKind, ResourceType, Result, StartCause, StartError,
+};
