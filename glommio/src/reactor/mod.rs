@@ -1,1 +1,3 @@
 //! The reactor.
+
+mod wheel;
