@@ -9,6 +9,8 @@ pub mod net;
 mod reactor;
 mod sys;
 pub mod task;
+#[cfg(test)]
+mod test_alloc;
 pub mod timer;
 
 pub use crate::error::{

@@ -1,1 +1,3 @@
 //! Files: direct and buffered.
+
+pub use crate::sys::buffers::{DmaBuffer, ReadResult};

@@ -1,1 +1,3 @@
 //! The kernel boundary.
+
+pub(crate) mod buffers;

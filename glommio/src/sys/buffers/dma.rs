@@ -1,0 +1,529 @@
+//! The DMA arena of one executor.
+//!
+//! An arena may use up to its limit but holds nothing at first: it maps a chunk of 1 MiB when a
+//! block is asked for that no chunk can serve. Each new chunk is offered to the ring as a fixed
+//! buffer ([`Registrar`]). Pinned memory counts against `RLIMIT_MEMLOCK`; when the kernel refuses,
+//! the chunk is halved until it is accepted or too small to be worth it, and whatever is mapped
+//! afterwards is ordinary memory, on which the same operations work, only slower. So memlock is
+//! never an error to the user here.
+//!
+//! Requests that the arena cannot serve (larger than a chunk, or the limit is reached) get a
+//! stand-alone block. Blocks keep the arena's memory mapped; the owner of the arena may go first.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+
+use super::DmaBuffer;
+use super::block::DmaBlock;
+use super::buddy::{self, Buddy, CHUNK_PAGES, Class, MAX_CHUNKS, PAGE_BYTES};
+use super::mapping::Mapping;
+
+/// Bytes in a full chunk, which is also the largest block of an arena.
+pub(crate) const CHUNK_BYTES: usize = CHUNK_PAGES as usize * PAGE_BYTES;
+
+/// A chunk is not halved below this when memlock is scarce: smaller fixed buffers would serve few
+/// reads and still take a slot of the ring's table each.
+const MIN_REGISTERED_BYTES: usize = 64 << 10;
+
+/// What the arena asks of the ring: to pin a chunk as a fixed buffer.
+pub(crate) trait Registrar {
+    /// Registers `len` bytes at `ptr` in slot `index` of the table.
+    ///
+    /// The memory is page-aligned and stays mapped while any block of it exists. Slots are used in
+    /// ascending order from 0, each at most once. Fails with `ENOMEM` where memlock does not allow
+    /// it (the arena tries again with less); any other error ends registration for this arena.
+    fn register_chunk(&self, index: u16, ptr: *mut u8, len: usize) -> io::Result<()>;
+
+    /// Slots in the table; 0 where the ring has none.
+    fn table_size(&self) -> u16;
+}
+
+/// The memory for I/O of one executor. Clones share it.
+#[derive(Clone)]
+pub(crate) struct DmaArena {
+    shared: Rc<Shared>,
+}
+
+/// What an arena and its blocks have in common; unmapped when the last of them goes.
+pub(super) struct Shared {
+    limit_bytes: usize,
+    mapped_bytes: Cell<usize>,
+    registered_bytes: Cell<usize>,
+    /// Registered chunks, and so the next free slot of the table.
+    registered_chunks: Cell<u16>,
+    /// `None` once registration has ended: no ring, its table is full, or memlock is used up.
+    registrar: RefCell<Option<Weak<dyn Registrar>>>,
+    buddy: RefCell<Buddy>,
+    /// Indexed by page number / [`CHUNK_PAGES`]; grows only.
+    chunks: RefCell<Vec<Chunk>>,
+}
+
+struct Chunk {
+    memory: Mapping,
+    fixed: Option<u16>,
+}
+
+impl DmaArena {
+    /// An arena of up to `limit_bytes`, whose chunks are registered with `registrar` while that is
+    /// alive. Allocates no block memory yet.
+    ///
+    /// The registrar is held weakly because it usually owns, through operations in flight, blocks
+    /// of this arena.
+    pub(crate) fn new(limit_bytes: usize, registrar: Weak<dyn Registrar>) -> DmaArena {
+        DmaArena::with(limit_bytes, Some(registrar))
+    }
+
+    /// An arena of up to `limit_bytes` of ordinary memory.
+    pub(crate) fn unregistered(limit_bytes: usize) -> DmaArena {
+        DmaArena::with(limit_bytes, None)
+    }
+
+    fn with(limit_bytes: usize, registrar: Option<Weak<dyn Registrar>>) -> DmaArena {
+        let shared = Shared {
+            limit_bytes: limit_bytes.min(MAX_CHUNKS.saturating_mul(CHUNK_BYTES)),
+            mapped_bytes: Cell::new(0),
+            registered_bytes: Cell::new(0),
+            registered_chunks: Cell::new(0),
+            registrar: RefCell::new(registrar),
+            buddy: RefCell::default(),
+            chunks: RefCell::default(),
+        };
+        DmaArena {
+            shared: Rc::new(shared),
+        }
+    }
+
+    /// A block of at least `bytes`, aligned to 4 KiB, with a single owner; stand-alone where the
+    /// arena cannot serve.
+    ///
+    /// Fails with [`io::ErrorKind::OutOfMemory`] where the system does not have the memory.
+    pub(crate) fn allocate_block(&self, bytes: usize) -> io::Result<DmaBlock> {
+        Shared::allocate(&self.shared, bytes)
+    }
+
+    /// A buffer of `bytes`; see [`DmaArena::allocate_block`].
+    pub(crate) fn allocate(&self, bytes: usize) -> io::Result<DmaBuffer> {
+        Ok(DmaBuffer::new(self.allocate_block(bytes)?, bytes))
+    }
+
+    /// Bytes mapped so far; at most the arena's limit.
+    pub(crate) fn mapped_bytes(&self) -> usize {
+        self.shared.mapped_bytes.get()
+    }
+
+    /// Bytes registered with the ring so far.
+    pub(crate) fn registered_bytes(&self) -> usize {
+        self.shared.registered_bytes.get()
+    }
+}
+
+impl Shared {
+    pub(super) fn allocate(this: &Rc<Shared>, bytes: usize) -> io::Result<DmaBlock> {
+        let Some(order) = buddy::order_for(bytes) else {
+            return DmaBlock::standalone(bytes);
+        };
+        // Ends: every round of it either returns or maps more of a limited number of bytes.
+        loop {
+            let page = this.buddy.borrow_mut().allocate(order);
+            match page {
+                Some(page) => return Ok(Shared::block(this, page, order)),
+                None if this.grow(buddy::block_bytes(order)) => {}
+                None => return DmaBlock::standalone(bytes),
+            }
+        }
+    }
+
+    /// Wraps a block just allocated from the buddy lists.
+    fn block(this: &Rc<Shared>, page: u32, order: u8) -> DmaBlock {
+        let chunks = this.chunks.borrow();
+        let chunk = &chunks[(page / CHUNK_PAGES) as usize];
+        let offset = (page % CHUNK_PAGES) as usize * PAGE_BYTES;
+        let capacity = buddy::block_bytes(order);
+        assert!(offset + capacity <= chunk.memory.bytes());
+        // SAFETY: just asserted that the block lies within the chunk's mapping.
+        let start = unsafe { chunk.memory.start().add(offset) };
+        // SAFETY: the buddy allocator gave us the block's one ownership. Chunks are never unmapped
+        // or shortened before `Shared` is dropped, and their memory was zeroed when it was mapped.
+        unsafe { DmaBlock::of_arena(Rc::clone(this), page, chunk.fixed, start, capacity) }
+    }
+
+    /// Maps another chunk, if the limit leaves one that is worth it for a block of `wanted_bytes`.
+    /// A registered chunk may still turn out smaller, so `true` means: try again.
+    fn grow(&self, wanted_bytes: usize) -> bool {
+        let left = (self.limit_bytes - self.mapped_bytes.get()) / PAGE_BYTES * PAGE_BYTES;
+        let bytes = left.min(CHUNK_BYTES);
+        if bytes < wanted_bytes || self.buddy.borrow().chunks() == MAX_CHUNKS {
+            return false;
+        }
+        let Ok(mut memory) = Mapping::new(bytes) else {
+            return false;
+        };
+        let fixed = self.register(&mut memory);
+        let class = if fixed.is_some() {
+            Class::Registered
+        } else {
+            Class::Plain
+        };
+        let pages = (memory.bytes() / PAGE_BYTES) as u32;
+        self.mapped_bytes
+            .set(self.mapped_bytes.get() + memory.bytes());
+        let mut chunks = self.chunks.borrow_mut();
+        chunks.push(Chunk { memory, fixed });
+        let index = self.buddy.borrow_mut().add_chunk(pages, class);
+        assert_eq!(index + 1, chunks.len());
+        true
+    }
+
+    /// Registers as much of a new chunk as is allowed and cuts the rest off. Returns the slot, or
+    /// `None` where the whole chunk stays ordinary memory.
+    fn register(&self, memory: &mut Mapping) -> Option<u16> {
+        let registrar = self.registrar.borrow().as_ref()?.upgrade();
+        let slot = self.registered_chunks.get();
+        let Some(registrar) = registrar.filter(|ring| slot < ring.table_size()) else {
+            self.registrar.replace(None);
+            return None;
+        };
+
+        let needed = memory.bytes();
+        let outcome = offer(&*registrar, slot, memory);
+        if let Ok(accepted) = outcome {
+            memory.truncate(accepted);
+            memory.exclude_from_fork();
+            self.registered_chunks.set(slot + 1);
+            self.registered_bytes
+                .set(self.registered_bytes.get() + accepted);
+            if accepted == needed {
+                return Some(slot);
+            }
+        }
+        // Every further chunk would be refused too, at the price of several system calls.
+        self.registrar.replace(None);
+        tracing::debug!(
+            target: "glommio::sys",
+            limit_bytes = self.limit_bytes,
+            needed_bytes = self.mapped_bytes.get() + needed,
+            registered_bytes = self.registered_bytes.get(),
+            memlock_bytes = memlock_limit_bytes(),
+            error = outcome.as_ref().err().map(tracing::field::display),
+            "the kernel pins no more I/O memory for this executor; the rest works unpinned, a \
+             little slower (`ulimit -l` with a higher number allows more)"
+        );
+        outcome.ok().map(|_| slot)
+    }
+
+    pub(super) fn owners(&self, page: u32) -> u32 {
+        self.buddy.borrow().owners(page)
+    }
+
+    pub(super) fn retain(&self, page: u32) {
+        self.buddy.borrow_mut().retain(page);
+    }
+
+    pub(super) fn release(&self, page: u32) {
+        self.buddy.borrow_mut().release(page);
+    }
+}
+
+/// Offers `memory` to the ring, half as much each time memlock forbids it. Returns how many bytes
+/// from the start were accepted.
+fn offer(registrar: &dyn Registrar, slot: u16, memory: &Mapping) -> io::Result<usize> {
+    let mut bytes = memory.bytes();
+    loop {
+        let error = match registrar.register_chunk(slot, memory.start().as_ptr(), bytes) {
+            Ok(()) => return Ok(bytes),
+            Err(error) => error,
+        };
+        bytes = bytes / 2 / PAGE_BYTES * PAGE_BYTES;
+        if error.raw_os_error() != Some(libc::ENOMEM) || bytes < MIN_REGISTERED_BYTES {
+            return Err(error);
+        }
+    }
+}
+
+/// The soft `RLIMIT_MEMLOCK` of this process in bytes, for the log.
+fn memlock_limit_bytes() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call writes the limits to the structure it is given and does nothing else.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
+    (result == 0).then_some(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefMut;
+
+    /// A ring that pins up to `allowed_bytes` and records what it was asked.
+    struct FakeRing {
+        allowed_bytes: usize,
+        slots: u16,
+        errno: i32,
+        pinned: RefCell<Vec<(u16, usize, usize)>>,
+        refusals: Cell<usize>,
+    }
+
+    impl FakeRing {
+        fn new(allowed_bytes: usize, slots: u16) -> Rc<FakeRing> {
+            FakeRing::failing_with(libc::ENOMEM, allowed_bytes, slots)
+        }
+
+        fn failing_with(errno: i32, allowed_bytes: usize, slots: u16) -> Rc<FakeRing> {
+            let (pinned, refusals) = (RefCell::default(), Cell::new(0));
+            Rc::new(FakeRing {
+                allowed_bytes,
+                slots,
+                errno,
+                pinned,
+                refusals,
+            })
+        }
+
+        fn arena(self: &Rc<FakeRing>, limit_bytes: usize) -> DmaArena {
+            let ring: Weak<FakeRing> = Rc::downgrade(self);
+            DmaArena::new(limit_bytes, ring)
+        }
+
+        fn pinned(&self) -> RefMut<'_, Vec<(u16, usize, usize)>> {
+            self.pinned.borrow_mut()
+        }
+
+        fn contains(&self, block: &DmaBlock) -> bool {
+            let start = block.as_ptr() as usize;
+            let end = start + block.capacity();
+            self.pinned().iter().any(|&(slot, from, bytes)| {
+                Some(slot) == block.fixed_index() && from <= start && end <= from + bytes
+            })
+        }
+    }
+
+    impl Registrar for FakeRing {
+        fn register_chunk(&self, index: u16, ptr: *mut u8, len: usize) -> io::Result<()> {
+            assert!(ptr as usize % PAGE_BYTES == 0 && len % PAGE_BYTES == 0);
+            assert_eq!(index as usize, self.pinned().len());
+            assert!(index < self.slots);
+            let used: usize = self.pinned().iter().map(|chunk| chunk.2).sum();
+            if used + len > self.allowed_bytes {
+                self.refusals.set(self.refusals.get() + 1);
+                return Err(io::Error::from_raw_os_error(self.errno));
+            }
+            self.pinned().push((index, ptr as usize, len));
+            Ok(())
+        }
+
+        fn table_size(&self) -> u16 {
+            self.slots
+        }
+    }
+
+    /// Blocks of `bytes` until one comes from outside the arena.
+    fn exhaust(arena: &DmaArena, bytes: usize) -> Vec<DmaBlock> {
+        let in_arena = |block: &DmaBlock| {
+            let start = block.as_ptr() as usize;
+            arena.shared.chunks.borrow().iter().any(|chunk| {
+                let from = chunk.memory.start().as_ptr() as usize;
+                (from..from + chunk.memory.bytes()).contains(&start)
+            })
+        };
+        std::iter::from_fn(|| Some(arena.allocate_block(bytes).unwrap()))
+            .take_while(in_arena)
+            .collect()
+    }
+
+    #[test]
+    fn a_new_arena_holds_no_memory_and_grows_by_chunks_to_its_limit() {
+        let ring = FakeRing::new(usize::MAX, 16);
+        let limit = 2 * CHUNK_BYTES + 10 * PAGE_BYTES;
+        let arena = ring.arena(limit + 5);
+        assert_eq!((arena.mapped_bytes(), arena.registered_bytes()), (0, 0));
+        let first = arena.allocate_block(1).unwrap();
+        assert_eq!(
+            (arena.mapped_bytes(), arena.registered_bytes()),
+            (CHUNK_BYTES, CHUNK_BYTES)
+        );
+
+        let mut blocks = exhaust(&arena, PAGE_BYTES);
+        assert_eq!(
+            (arena.mapped_bytes(), arena.registered_bytes()),
+            (limit, limit)
+        );
+        assert_eq!(ring.pinned().len(), 3);
+        blocks.push(first);
+        assert!(blocks.iter().all(|block| ring.contains(block)));
+        let mut starts: Vec<_> = blocks.iter().map(|block| block.as_ptr() as usize).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        assert_eq!(starts.len(), limit / PAGE_BYTES);
+
+        drop(blocks);
+        assert_eq!(
+            exhaust(&arena, CHUNK_BYTES).len(),
+            2,
+            "the pages did not merge back"
+        );
+        assert_eq!(arena.mapped_bytes(), limit);
+    }
+
+    #[test]
+    fn what_the_arena_cannot_serve_stands_alone() {
+        let arena = DmaArena::unregistered(CHUNK_BYTES);
+        let large = arena.allocate_block(CHUNK_BYTES + 1).unwrap();
+        assert_eq!(large.capacity(), CHUNK_BYTES + PAGE_BYTES);
+        assert_eq!(arena.mapped_bytes(), 0);
+        let whole = arena.allocate_block(CHUNK_BYTES).unwrap();
+        let beyond = arena.allocate_block(1).unwrap();
+        assert_eq!(
+            (whole.capacity(), beyond.capacity()),
+            (CHUNK_BYTES, PAGE_BYTES)
+        );
+        assert_eq!(arena.mapped_bytes(), CHUNK_BYTES);
+        for bytes in [usize::MAX, isize::MAX as usize] {
+            let error = arena.allocate_block(bytes).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        }
+    }
+
+    #[test]
+    fn a_limit_below_a_page_leaves_no_arena() {
+        for limit in [0, PAGE_BYTES - 1] {
+            let arena = FakeRing::new(usize::MAX, 16).arena(limit);
+            assert_eq!(arena.allocate_block(1).unwrap().fixed_index(), None);
+            assert_eq!(arena.mapped_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn registration_shrinks_to_what_memlock_allows() {
+        // (allowed by memlock, registered of a limit of four chunks, refusals seen)
+        let table = [
+            (0, 0, 5),
+            (63 << 10, 0, 5),
+            (64 << 10, 64 << 10, 4),
+            (500 << 10, 256 << 10, 2),
+            (CHUNK_BYTES, CHUNK_BYTES, 5),
+            (CHUNK_BYTES + (700 << 10), CHUNK_BYTES + (512 << 10), 1),
+            (4 * CHUNK_BYTES, 4 * CHUNK_BYTES, 0),
+        ];
+        for (allowed, registered, refusals) in table {
+            let ring = FakeRing::new(allowed, 16);
+            let arena = ring.arena(4 * CHUNK_BYTES);
+            let blocks = exhaust(&arena, PAGE_BYTES);
+            assert_eq!(arena.registered_bytes(), registered, "memlock {allowed}");
+            assert_eq!(ring.refusals.get(), refusals, "memlock {allowed}");
+            assert_eq!(arena.mapped_bytes(), 4 * CHUNK_BYTES);
+            assert_eq!(blocks.len(), 4 * CHUNK_PAGES as usize);
+            let fixed = blocks.iter().filter(|block| block.fixed_index().is_some());
+            assert_eq!(fixed.clone().count() * PAGE_BYTES, registered);
+            assert!(fixed.clone().all(|block| ring.contains(block)));
+        }
+    }
+
+    #[test]
+    fn a_block_larger_than_the_shrunken_chunk_is_served_unregistered() {
+        let ring = FakeRing::new(128 << 10, 16);
+        let arena = ring.arena(2 * CHUNK_BYTES);
+        let large = arena.allocate_block(CHUNK_BYTES).unwrap();
+        assert_eq!(large.fixed_index(), None);
+        assert_eq!(arena.mapped_bytes(), CHUNK_BYTES + (128 << 10));
+        assert_eq!(
+            arena.allocate_block(128 << 10).unwrap().fixed_index(),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn registration_ends_at_the_end_of_the_table() {
+        for slots in [0, 1, 2] {
+            let ring = FakeRing::new(usize::MAX, slots);
+            let arena = ring.arena(3 * CHUNK_BYTES);
+            let blocks = exhaust(&arena, CHUNK_BYTES);
+            assert_eq!(blocks.len(), 3);
+            assert_eq!(ring.pinned().len(), slots as usize);
+            let mut fixed: Vec<_> = blocks.iter().filter_map(DmaBlock::fixed_index).collect();
+            fixed.sort_unstable();
+            assert_eq!(fixed, (0..slots).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn other_registration_errors_are_not_retried() {
+        let ring = FakeRing::failing_with(libc::EOPNOTSUPP, 0, 16);
+        let arena = ring.arena(2 * CHUNK_BYTES);
+        let blocks = exhaust(&arena, PAGE_BYTES);
+        assert_eq!(
+            (blocks.len(), ring.refusals.get()),
+            (2 * CHUNK_PAGES as usize, 1)
+        );
+        assert!(blocks.iter().all(|block| block.fixed_index().is_none()));
+    }
+
+    #[test]
+    fn a_ring_that_is_gone_is_not_asked() {
+        let ring = FakeRing::new(usize::MAX, 16);
+        let arena = ring.arena(CHUNK_BYTES);
+        drop(ring);
+        assert_eq!(arena.allocate_block(1).unwrap().fixed_index(), None);
+        assert_eq!(
+            (arena.mapped_bytes(), arena.registered_bytes()),
+            (CHUNK_BYTES, 0)
+        );
+    }
+
+    #[test]
+    fn blocks_outlive_the_arena() {
+        let arena = DmaArena::unregistered(2 * CHUNK_BYTES);
+        let watch = Rc::downgrade(&arena.shared);
+        let mut blocks = exhaust(&arena, 64 << 10);
+        drop(arena);
+        for (number, block) in blocks.iter().enumerate() {
+            // SAFETY: the block is alive and this test holds its only reference.
+            unsafe { block.as_ptr().write_bytes(number as u8, block.capacity()) };
+        }
+        let other = blocks[7].clone();
+        blocks.clear();
+        // SAFETY: the block is alive and nobody writes to it any more.
+        let bytes = unsafe { std::slice::from_raw_parts(other.as_ptr(), other.capacity()) };
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        assert!(watch.upgrade().is_some());
+        drop(other);
+        assert!(watch.upgrade().is_none(), "the arena's memory leaked");
+    }
+
+    #[test]
+    fn a_block_goes_back_with_its_last_reference() {
+        let arena = DmaArena::unregistered(CHUNK_BYTES);
+        let block = arena.allocate_block(CHUNK_BYTES).unwrap();
+        let start = block.as_ptr();
+        assert!(block.is_unique());
+        let other = block.clone();
+        assert!(!other.is_unique());
+        drop(block);
+        assert!(other.is_unique());
+        assert_ne!(arena.allocate_block(1).unwrap().as_ptr(), start);
+        drop(other);
+        assert_eq!(arena.allocate_block(CHUNK_BYTES).unwrap().as_ptr(), start);
+    }
+
+    #[test]
+    fn warm_blocks_cost_no_heap_allocation() {
+        let arena = FakeRing::new(usize::MAX, 16).arena(4 * CHUNK_BYTES);
+        let mut held: [Option<DmaBlock>; 8] = Default::default();
+        let mut round = |arena: &DmaArena| {
+            for (at, slot) in held.iter_mut().enumerate() {
+                *slot = Some(arena.allocate_block(PAGE_BYTES << (at % 7)).unwrap());
+            }
+            let shared = held[3].clone();
+            held.fill_with(|| None);
+            drop(shared);
+        };
+        round(&arena);
+        let before = crate::test_alloc::allocations();
+        for _ in 0..1000 {
+            round(&arena);
+        }
+        assert_eq!(crate::test_alloc::allocations() - before, 0);
+    }
+}

@@ -1,0 +1,20 @@
+//! Memory that the kernel reads from and writes to.
+//!
+//! - [`dma`]: the arena of one executor. It maps memory on demand, registers it with the ring as
+//!   fixed buffers where memlock allows, and hands out reference-counted, page-aligned blocks.
+//! - [`block`]: one such block, or a stand-alone one where the arena cannot serve.
+//! - [`buddy`]: which pages of the arena are free, as pure arithmetic over page numbers.
+//! - [`mapping`]: memory from the kernel that is unmapped when dropped.
+//! - [`dma_buffer`] and [`read_result`]: what users see of a block, exclusive and shared.
+
+mod block;
+mod buddy;
+mod dma;
+mod dma_buffer;
+mod mapping;
+mod read_result;
+
+pub(crate) use block::DmaBlock;
+pub(crate) use dma::{DmaArena, Registrar};
+pub use dma_buffer::DmaBuffer;
+pub use read_result::ReadResult;
