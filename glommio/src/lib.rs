@@ -8,6 +8,7 @@ pub mod io;
 pub mod net;
 mod reactor;
 mod sys;
+pub mod sysinfo;
 pub mod task;
 #[cfg(test)]
 mod test_alloc;
