@@ -1,1 +1,3 @@
 //! Executors, their builders and their task queues.
+
+mod blocking;
