@@ -5,6 +5,8 @@
 //! - [`block`]: one such block, or a stand-alone one where the arena cannot serve.
 //! - [`buddy`]: which pages of the arena are free, as pure arithmetic over page numbers.
 //! - [`mapping`]: memory from the kernel that is unmapped when dropped.
+//! - [`provided`]: receive buffers lent to the kernel only when data arrives.
+//! - [`socket`]: the memory that the sockets of one ring share.
 //! - [`dma_buffer`] and [`read_result`]: what users see of a block, exclusive and shared.
 
 mod block;
@@ -12,7 +14,9 @@ mod buddy;
 mod dma;
 mod dma_buffer;
 mod mapping;
+pub(crate) mod provided;
 mod read_result;
+pub(crate) mod socket;
 
 pub(crate) use block::DmaBlock;
 pub(crate) use dma::{DmaArena, Registrar};

@@ -1,0 +1,115 @@
+//! Operations: small structs that fill a submission queue entry and own all memory that the kernel
+//! may touch for it.
+//!
+//! An operation lives in the in-flight table ([`super::inflight`]) from its submission to its last
+//! completion, whatever happens to the future that waits for it. Two kinds exist:
+//!
+//! - a plain [`Operation`] completes once and hands itself back to the waiting future;
+//! - a [`Driven`] operation is completed any number of times (multishot receive and accept, a send
+//!   queue) and keeps what the completions bring in state that it shares with its owner.
+
+pub(crate) mod accept;
+pub(crate) mod file;
+pub(crate) mod poll;
+pub(crate) mod recv;
+pub(crate) mod send;
+
+use std::{io, task::Waker};
+
+use io_uring::{cqueue, squeue};
+
+/// What the kernel says about an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    /// A non-negative result, or a negated errno.
+    pub(crate) result: i32,
+    /// The completion's flags (`IORING_CQE_F_*`).
+    pub(crate) flags: u32,
+}
+
+impl Completion {
+    /// The result as a count, or the error.
+    pub(crate) fn count(self) -> io::Result<usize> {
+        if self.result < 0 {
+            Err(io::Error::from_raw_os_error(-self.result))
+        } else {
+            Ok(self.result as usize)
+        }
+    }
+
+    /// Whether further completions of the same operation follow.
+    pub(crate) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// The provided buffer that the kernel picked, if any.
+    pub(crate) fn buffer(self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+
+    /// Whether the socket held more data when this completion was posted.
+    pub(crate) fn socket_has_more(self) -> bool {
+        cqueue::sock_nonempty(self.flags)
+    }
+}
+
+/// How an operation counts against the ring's depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Completes by itself after bounded work (file I/O): at most `ring_depth` at a time, the rest
+    /// waits its turn.
+    Work,
+    /// Completes when somebody else acts (receive, accept, poll, connect): not bounded, because a
+    /// thousand idle connections must not keep one file read from starting.
+    Wait,
+    /// Completes during submission, always: the reactor does not count its completion as news when
+    /// it waits (see `Ring::enter`).
+    Inline,
+}
+
+/// An operation of the ring.
+///
+/// # Safety
+///
+/// Everything that the entry points to must be owned by the operation and must stay at its address
+/// when the operation is moved (heap, arena, provided ring), until the operation is dropped or
+/// given back.
+pub(crate) unsafe trait Operation: 'static {
+    /// How the operation counts against the ring's depth. Asked just before each `entry`.
+    fn class(&self) -> Class {
+        Class::Work
+    }
+
+    /// Fills the submission queue entry; `user_data` is the ring's to set.
+    fn entry(&mut self) -> squeue::Entry;
+
+    /// Takes the completion that nobody waits for any more. What the operation produced must not be
+    /// lost: an fd is closed, a selected buffer returned. The default drops the operation.
+    fn reclaim(self, completion: Completion)
+    where
+        Self: Sized,
+    {
+        let _ = completion;
+    }
+}
+
+/// What a driven operation wants after a completion.
+pub(crate) enum Next {
+    /// More completions follow; wake this waker.
+    Keep(Option<Waker>),
+    /// More completions may follow, but the kernel is asked to stop; wake this waker.
+    Stop(Option<Waker>),
+    /// This was the last completion: forget the operation; wake this waker.
+    Done(Option<Waker>),
+    /// Submit the operation again (its `entry` is asked anew); wake this waker.
+    Resubmit(Option<Waker>),
+}
+
+/// An operation that is completed more than once or that submits itself again.
+///
+/// `on_completion` runs while the ring is borrowed: it must not call into the ring, and it must not
+/// drop anything that does.
+pub(crate) trait Driven {
+    /// Takes a completion. Returns `Keep` or `Stop` if and only if `completion.more()`.
+    fn on_completion(&mut self, completion: Completion) -> Next;
+}

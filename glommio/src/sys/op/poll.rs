@@ -1,0 +1,89 @@
+//! Readiness and the wake-up eventfd.
+
+use std::sync::Arc;
+
+use io_uring::{opcode, squeue, types};
+
+use super::{Class, Completion, Driven, Next, Operation};
+use crate::sys::{eventfd::EventFd, fd::Fd};
+
+/// Does nothing, through the whole path of an operation (IORING_OP_NOP, 5.1).
+pub(crate) struct Nop;
+
+// SAFETY: a NOP points to nothing.
+unsafe impl Operation for Nop {
+    fn entry(&mut self) -> squeue::Entry {
+        opcode::Nop::new().build()
+    }
+}
+
+/// Waits for readiness of a descriptor once (IORING_OP_POLL_ADD, 5.1).
+pub(crate) struct PollOnce {
+    pub(crate) fd: Fd,
+    pub(crate) events: i16,
+}
+
+// SAFETY: a poll points to nothing; the descriptor is held open by its share.
+unsafe impl Operation for PollOnce {
+    fn class(&self) -> Class {
+        Class::Wait
+    }
+
+    fn entry(&mut self) -> squeue::Entry {
+        opcode::PollAdd::new(types::Fd(self.fd.raw()), self.events as u32).build()
+    }
+}
+
+/// Watches the executor's wake-up eventfd for as long as the ring lives.
+///
+/// With multishot poll (5.13) the counter is never read: each write is an edge that posts a
+/// completion, and 2^64 writes do not happen. Before that, a read consumes the counter and is
+/// submitted again.
+pub(crate) struct WatchEventFd {
+    pub(crate) eventfd: Arc<EventFd>,
+    pub(crate) multishot: bool,
+    counter: Box<[u8; 8]>,
+}
+
+impl WatchEventFd {
+    pub(crate) fn new(eventfd: Arc<EventFd>, multishot: bool) -> Self {
+        WatchEventFd {
+            eventfd,
+            multishot,
+            counter: Box::default(),
+        }
+    }
+}
+
+// SAFETY: the read's target is boxed, so it stays where it is when the operation moves.
+unsafe impl Operation for WatchEventFd {
+    fn class(&self) -> Class {
+        Class::Wait
+    }
+
+    fn entry(&mut self) -> squeue::Entry {
+        let fd = types::Fd(self.eventfd.raw());
+        if self.multishot {
+            opcode::PollAdd::new(fd, libc::POLLIN as u32)
+                .multi(true)
+                .build()
+        } else {
+            let counter = &mut *self.counter;
+            opcode::Read::new(fd, counter.as_mut_ptr(), counter.len() as u32).build()
+        }
+    }
+}
+
+impl Driven for WatchEventFd {
+    fn on_completion(&mut self, completion: Completion) -> Next {
+        if completion.more() {
+            return Next::Keep(None);
+        }
+        match completion.result {
+            result if result >= 0 => Next::Resubmit(None),
+            code if -code == libc::EINTR || -code == libc::EAGAIN => Next::Resubmit(None),
+            // Cancelled: the ring goes down.
+            _ => Next::Done(None),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Sending on a stream socket.
+//!
+//! Small writes are copied to the stream's [`TxQueue`] and leave with the loop's next enter in one
+//! send. That send is flagged `MSG_DONTWAIT`, so it completes during submission: with everything
+//! taken in the usual case; otherwise the rest is sent again without the flag and the kernel waits
+//! for room. What was accepted is sent even if the stream is dropped meanwhile: the operation holds
+//! the queue and the descriptor.
+
+use std::{cell::RefCell, io, rc::Rc, task::Waker};
+
+use io_uring::{opcode, squeue, types};
+
+use super::{Class, Completion, Driven, Next, Operation};
+use crate::sys::{buffers::socket::SocketBuffers, fd::Fd, features::Rung};
+
+/// How much may wait in a stream's queue before its writer has to.
+pub(crate) const QUEUE_BYTES: usize = 64 << 10;
+
+/// What a stream was given to send and has not sent.
+#[derive(Default)]
+pub(crate) struct TxQueue {
+    /// Accepted, not yet handed to the kernel.
+    pending: Vec<u8>,
+    /// A send is queued or in flight.
+    active: bool,
+    /// An errno to be reported by the next call.
+    error: Option<i32>,
+    pub(crate) waker: Option<Waker>,
+}
+
+impl TxQueue {
+    /// How many more bytes are accepted now.
+    pub(crate) fn room(&self) -> usize {
+        QUEUE_BYTES.saturating_sub(self.pending.len())
+    }
+
+    /// Whether everything accepted was sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.active
+    }
+
+    /// Takes the error of an earlier send.
+    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take().map(io::Error::from_raw_os_error)
+    }
+}
+
+/// Accepts up to [`TxQueue::room`] bytes of `data`, which leave at the next enter. Returns how many.
+pub(crate) fn queue(
+    fd: &Fd,
+    tx: &Rc<RefCell<TxQueue>>,
+    buffers: &Rc<SocketBuffers>,
+    data: &[u8],
+) -> usize {
+    let mut queue = tx.borrow_mut();
+    let n = data.len().min(queue.room());
+    if n == 0 {
+        return 0;
+    }
+    if queue.pending.capacity() == 0 {
+        queue.pending = buffers.spare();
+    }
+    queue.pending.extend_from_slice(&data[..n]);
+    if !queue.active {
+        queue.active = true;
+        let inline = fd.ring().features().has(Rung::InlineSend);
+        fd.ring().submit_deferred(Send {
+            shared: Shared {
+                fd: fd.clone(),
+                tx: tx.clone(),
+                buffers: buffers.clone(),
+            },
+            sending: Vec::new(),
+            sent: 0,
+            inline,
+        });
+    }
+    n
+}
+
+struct Shared {
+    fd: Fd,
+    tx: Rc<RefCell<TxQueue>>,
+    buffers: Rc<SocketBuffers>,
+}
+
+/// A send in flight (IORING_OP_SEND, 5.6).
+struct Send {
+    shared: Shared,
+    sending: Vec<u8>,
+    sent: u32,
+    /// The next try completes during submission.
+    inline: bool,
+}
+
+// SAFETY: the data is on the heap and not touched while the kernel may read it: `sending` changes
+// only between a completion and the next `entry`.
+unsafe impl Operation for Send {
+    fn class(&self) -> Class {
+        if self.inline {
+            Class::Inline
+        } else {
+            Class::Wait
+        }
+    }
+
+    fn entry(&mut self) -> squeue::Entry {
+        if self.sent as usize == self.sending.len() {
+            let mut queue = self.shared.tx.borrow_mut();
+            self.sending.clear();
+            self.sent = 0;
+            std::mem::swap(&mut self.sending, &mut queue.pending);
+        }
+        let data = &self.sending[self.sent as usize..];
+        let flags = libc::MSG_NOSIGNAL | if self.inline { libc::MSG_DONTWAIT } else { 0 };
+        opcode::Send::new(
+            types::Fd(self.shared.fd.raw()),
+            data.as_ptr(),
+            data.len() as u32,
+        )
+        .flags(flags)
+        .build()
+    }
+}
+
+impl Driven for Send {
+    fn on_completion(&mut self, completion: Completion) -> Next {
+        let tx = self.shared.tx.clone();
+        let mut queue = tx.borrow_mut();
+        let was_inline = std::mem::take(&mut self.inline);
+        match completion.result {
+            result if result >= 0 => {
+                self.sent += result as u32;
+                if (self.sent as usize) < self.sending.len() {
+                    // The socket is full: let the kernel wait for room.
+                    return Next::Resubmit(None);
+                }
+                if !queue.pending.is_empty() {
+                    self.inline = was_inline;
+                    return Next::Resubmit(queue.waker.take());
+                }
+            }
+            code if -code == libc::EAGAIN || -code == libc::EINTR => return Next::Resubmit(None),
+            code => {
+                queue.error = Some(-code);
+                queue.pending.clear();
+            }
+        }
+        queue.active = false;
+        self.shared
+            .buffers
+            .put_back(std::mem::take(&mut self.sending));
+        self.shared
+            .buffers
+            .put_back(std::mem::take(&mut queue.pending));
+        Next::Done(queue.waker.take())
+    }
+}
