@@ -18,3 +18,7 @@ pub use crate::error::{
     BuilderErrorKind, ExecutorErrorKind, GlommioError, PanicPayload, QueueErrorKind,
     ReactorErrorKind, ResourceType, Result, StartCause, StartError,
 };
+
+pub use crate::executor::placement::{
+    CpuIter, CpuLocation, CpuSet, CpuSetGenerator, Placement, PoolPlacement,
+};

@@ -34,20 +34,6 @@ pub struct LogicalCpu {
     pub usable: bool,
 }
 
-impl LogicalCpu {
-    /// The way from the root of the topology to this CPU. CPUs that share a
-    /// prefix are neighbours, and sorting by the path puts them side by side.
-    pub(crate) fn path(&self) -> [usize; Topology::LEVELS] {
-        [
-            self.numa_node,
-            self.package,
-            self.cache_domain,
-            self.core_leader,
-            self.cpu,
-        ]
-    }
-}
-
 /// The CPUs of this host that are online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,9 +43,6 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The length of a path: NUMA node, package, cache domain, core, CPU.
-    pub(crate) const LEVELS: usize = 5;
-
     /// The topology of this host, as this process may use it.
     pub(crate) fn host() -> Self {
         Topology::read(&KernelFiles::host(), &affinity::process())
@@ -227,8 +210,30 @@ pub(crate) mod made_up {
             self.packages * self.nodes_per_package * self.caches_per_node * self.cores_per_cache
         }
 
-        /// The topology as it comes out of the files: CPUs are numbered as x86
-        /// does, all first threads and then all second ones.
+        /// The topology without a detour through files. CPUs are numbered as
+        /// x86 does it, all first threads and then all second ones.
+        pub(crate) fn direct(&self) -> Topology {
+            let cores = self.cores();
+            let per_node = self.caches_per_node * self.cores_per_cache;
+            let per_package = self.nodes_per_package * per_node;
+            let cpus = (0..cores * self.threads_per_core).map(|cpu| {
+                let leader = cpu % cores;
+                LogicalCpu {
+                    cpu,
+                    core: leader % per_package,
+                    package: leader / per_package,
+                    numa_node: leader / per_node,
+                    cache_domain: leader / self.cores_per_cache * self.cores_per_cache,
+                    core_leader: leader,
+                    usable: true,
+                }
+            });
+            Topology {
+                cpus: cpus.collect(),
+            }
+        }
+
+        /// The topology as it comes out of files.
         pub(crate) fn topology(&self, allowed: &[usize]) -> Topology {
             Topology::read(&self.write().files(), allowed)
         }
@@ -306,6 +311,7 @@ mod tests {
         assert_eq!(topology.cache_domains(), 8);
         assert_eq!(topology.cores(), 16);
         assert_eq!(topology.usable().count(), 32);
+        assert_eq!(topology, BIG.direct());
         assert_eq!(
             topology.cpus[27],
             LogicalCpu {
