@@ -9,6 +9,7 @@
 //! - [`buffers`]: memory that the kernel reads and writes
 //! - [`fd`], [`eventfd`]: descriptors and their owners
 //! - [`clock`]: the cycle counter
+//! - [`stall_timer`], [`signal_claim`]: finding where a thread is stuck
 //! - [`affinity`], [`topology`], [`sysfs`]: CPUs
 //! - [`kernel`], [`limits`], [`storage`]: facts about the host
 
@@ -23,6 +24,8 @@ pub(crate) mod kernel;
 pub(crate) mod limits;
 pub(crate) mod op;
 pub(crate) mod ring;
+mod signal_claim;
+pub(crate) mod stall_timer;
 pub(crate) mod startup;
 pub(crate) mod storage;
 pub(crate) mod submission;
