@@ -22,3 +22,5 @@ pub use crate::error::{
 pub use crate::executor::placement::{
     CpuIter, CpuLocation, CpuSet, CpuSetGenerator, Placement, PoolPlacement,
 };
+
+pub use crate::task::join::{ScopedTask, Task};

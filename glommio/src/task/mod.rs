@@ -1,1 +1,52 @@
-//! Tasks.
+//! Tasks: futures that an executor polls on its own thread.
+//!
+//! Spawning makes a [`Task`](crate::Task); detaching that makes a [`JoinHandle`]. The rest of this
+//! module is for the executor.
+//!
+//! This layer knows neither I/O nor time. It owns the memory of tasks, their states, their wakers
+//! and the inboxes through which other threads wake them. What it needs from above it asks through
+//! [`Schedule`].
+//!
+//! | file | idea |
+//! |---|---|
+//! | `state` | the life of a task, as flags: **start here** |
+//! | `shared` | the words that other threads touch: reference count, mail flag |
+//! | `header` | what every reference to a task sees, and who keeps it alive |
+//! | `raw` | the allocation, and the functions that know the future's type |
+//! | `lifecycle` | waking, cancelling, ending |
+//! | `waker` | the task as a `Waker` |
+//! | `runnable`, `queue` | a task whose turn has come, and queues of them |
+//! | `handle`, `join` | the task as its awaiter sees it |
+//! | `tasks`, `owned` | all live tasks of an executor, and its teardown |
+//! | `registry`, `inbox` | executors by number, and their mail |
+//! | `context` | which executor this thread is inside of |
+
+mod atomic;
+mod context;
+mod handle;
+mod header;
+mod inbox;
+pub(crate) mod join;
+mod lifecycle;
+mod owned;
+mod queue;
+mod raw;
+mod registry;
+mod runnable;
+mod shared;
+mod state;
+mod tasks;
+mod waker;
+
+#[cfg(test)]
+mod tests;
+
+pub use join::JoinHandle;
+/// A task whose turn to run has come, as an executor's run queue holds it.
+pub use runnable::Runnable as Task;
+
+pub(crate) use context::{Payload, Schedule, current_id, enter};
+pub(crate) use queue::RunQueue;
+pub(crate) use registry::{ExecutorId, TooManyExecutors, is_alive, set_notifier};
+pub(crate) use runnable::{RunOutcome, Runnable};
+pub(crate) use tasks::{CloseReport, Tasks};

@@ -1,0 +1,190 @@
+//! The memory of a task: the functions that know the future's type.
+//!
+//! ```text
+//!   ┌────────────┬─────────────────────────────────────────────┐
+//!   │ Header     │ stage: future, then output or panic payload │
+//!   └────────────┴─────────────────────────────────────────────┘
+//! ```
+//!
+//! Which of the three the stage holds follows from the header's flags: the future until
+//! `COMPLETED`, then the output if `OUTPUT`, the payload if `OUTPUT|PANICKED`, else nothing.
+
+use core::{
+    alloc::Layout,
+    future::Future,
+    mem::{self, ManuallyDrop, MaybeUninit, offset_of},
+    pin::Pin,
+    ptr::NonNull,
+    task::{Context, Poll},
+};
+use std::{
+    alloc::{alloc, handle_alloc_error},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use super::{
+    context::Payload,
+    header::{Header, TaskPtr, VTable},
+    registry::ExecutorId,
+    state::State,
+    waker,
+};
+
+/// What a poll left in the stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Polled {
+    /// The future.
+    Pending,
+    /// The output.
+    Ready,
+    /// The payload of a panic.
+    Panicked,
+}
+
+#[repr(C)]
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<F::Output>,
+    panic: ManuallyDrop<Payload>,
+}
+
+/// The allocation.
+#[repr(C)]
+struct TaskCell<F: Future> {
+    header: Header,
+    stage: Stage<F>,
+}
+
+/// Allocates a task: scheduled, with a handle, and with `local` at 2 (owned list and handle).
+///
+/// Nothing in here can unwind, so neither the memory nor the future can get lost.
+#[inline]
+pub(super) fn allocate<F: Future>(executor: ExecutorId, queue: u32, future: F) -> TaskPtr {
+    let layout = Layout::new::<TaskCell<F>>();
+    // SAFETY: a cell is never zero-sized, it starts with a header.
+    let memory = unsafe { alloc(layout) }.cast::<TaskCell<F>>();
+    let Some(cell) = NonNull::new(memory) else {
+        handle_alloc_error(layout)
+    };
+    let vtable = const {
+        &VTable {
+            poll: poll::<F>,
+            drop_future: drop_future::<F>,
+            drop_output: drop_output::<F>,
+            layout: Layout::new::<TaskCell<F>>(),
+            stage_offset: offset_of!(TaskCell<F>, stage),
+        }
+    };
+    // SAFETY: the memory is fresh and laid out for a cell. Writing the fields one by one moves a
+    // large future straight to its place. The pointer covers the whole allocation, and the two
+    // local references that keep it alive are handed to the caller.
+    unsafe {
+        let cell = cell.as_ptr();
+        (&raw mut (*cell).header).write(Header::new(vtable, executor, queue, State::newborn(), 2));
+        (&raw mut (*cell).stage.future).write(ManuallyDrop::new(future));
+        TaskPtr::new(NonNull::new_unchecked(cell.cast()))
+    }
+}
+
+/// # Safety
+///
+/// The stage holds a future of type `F`, and `RUNNING` keeps everybody else away from it.
+unsafe fn poll<F: Future>(task: TaskPtr) -> Polled {
+    let waker = waker::borrowed(task);
+    let mut context = Context::from_waker(&waker);
+    let future = task.stage::<F>();
+    let mut output = MaybeUninit::<F::Output>::uninit();
+    let mut future_dropped = false;
+
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the future is there, ours alone as long as RUNNING is set, and never moves: the
+        // allocation stays where it is and the future is dropped in place.
+        let pinned = unsafe { Pin::new_unchecked(&mut *future.as_ptr()) };
+        match pinned.poll(&mut context) {
+            Poll::Pending => Polled::Pending,
+            Poll::Ready(value) => {
+                output.write(value);
+                future_dropped = true;
+                // SAFETY: the future is dropped once: the flag tells the code below.
+                unsafe { future.drop_in_place() };
+                Polled::Ready
+            }
+        }
+    }));
+    match polled {
+        Ok(Polled::Pending) => Polled::Pending,
+        Ok(_) => {
+            // SAFETY: the future is gone, so the place is free; the output was written.
+            unsafe { task.stage::<F::Output>().write(output.assume_init()) };
+            Polled::Ready
+        }
+        // SAFETY: as `poll`; the arguments say what is left to drop.
+        Err(payload) => unsafe { bury::<F>(task, payload, future_dropped.then_some(output)) },
+    }
+}
+
+/// Cleans up after a panic in the future's poll or destructor and stores the payload.
+///
+/// # Safety
+///
+/// As for [`poll`]. With an output, it is initialized and the future's destructor has run;
+/// without, the future is still there.
+#[cold]
+unsafe fn bury<F: Future>(
+    task: TaskPtr,
+    payload: Payload,
+    output: Option<MaybeUninit<F::Output>>,
+) -> Polled {
+    let second = match output {
+        // SAFETY: initialized, says the caller.
+        Some(output) => catch_unwind(AssertUnwindSafe(|| drop(unsafe { output.assume_init() }))),
+        // SAFETY: the future is still there, says the caller.
+        None => unsafe { drop_future::<F>(task) },
+    };
+    if let Err(second) = second {
+        // The first panic is the one that tells what went wrong.
+        discard(second);
+    }
+    // SAFETY: the stage is vacant now.
+    unsafe { task.stage::<Payload>().write(payload) };
+    Polled::Panicked
+}
+
+/// # Safety
+///
+/// The stage holds a future of type `F`, and `RUNNING` keeps everybody else away from it. It holds
+/// nothing afterwards.
+unsafe fn drop_future<F: Future>(task: TaskPtr) -> Result<(), Payload> {
+    // SAFETY: as the caller says.
+    unsafe { drop_stage::<F>(task) }
+}
+
+/// # Safety
+///
+/// The stage holds an output of a future of type `F`. It holds nothing afterwards.
+unsafe fn drop_output<F: Future>(task: TaskPtr) -> Result<(), Payload> {
+    // SAFETY: as the caller says.
+    unsafe { drop_stage::<F::Output>(task) }
+}
+
+/// # Safety
+///
+/// The stage holds a `T`, and it is the caller's. It holds nothing afterwards.
+pub(super) unsafe fn drop_stage<T>(task: TaskPtr) -> Result<(), Payload> {
+    if !mem::needs_drop::<T>() {
+        return Ok(());
+    }
+    // SAFETY: as the caller says.
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        task.stage::<T>().drop_in_place();
+    }))
+}
+
+/// Drops a payload that nobody wants. Payloads are values of any type, so their destructors may
+/// panic in turn; a payload that does is given up, and so is what it panicked with.
+#[cold]
+pub(super) fn discard(payload: Payload) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(second);
+    }
+}

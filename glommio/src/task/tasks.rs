@@ -1,0 +1,335 @@
+//! All live tasks of one executor, and the end of them.
+//!
+//! Every task is in its executor's list from birth until its future is gone. That is what makes
+//! teardown complete: [`Tasks::close`] drops whatever future is left, wherever the task was waiting
+//! and whoever still holds wakers of it.
+
+use core::{cell::Cell, fmt, future::Future};
+
+use super::{
+    context::{self, Payload},
+    handle::Handle,
+    header::{LocalRef, TaskPtr},
+    inbox::Batch,
+    join::{ScopedTask, Task},
+    lifecycle::{drop_and_finish, forget, mark_scheduled},
+    owned::OwnedList,
+    raw::{self, discard},
+    registry::{self, ExecutorId, Slot, TooManyExecutors},
+    runnable::Runnable,
+    state::{CLOSED, RUNNING, SCHEDULED},
+    waker,
+};
+
+/// Teardown gives up when destructors have spawned this many tasks for each one it began with.
+const CLOSE_ROUNDS: usize = 1_000;
+
+/// How deep destructors of futures may nest that are spawned after the end, each by the one before.
+const MAX_LATE_SPAWNS: u32 = 32;
+
+/// The tasks of one executor, and its place in the registry.
+///
+/// Dropping it closes it.
+pub(crate) struct Tasks {
+    id: ExecutorId,
+    slot: &'static Slot,
+    list: OwnedList,
+    phase: Cell<Phase>,
+    late_spawns: Cell<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Futures are being dropped; what their destructors spawn joins the list.
+    Closing,
+    /// The list is empty and stays so.
+    Closed,
+}
+
+/// What [`Tasks::close`] did.
+#[derive(Debug, Default)]
+pub(crate) struct CloseReport {
+    /// Futures dropped.
+    pub(crate) dropped: usize,
+    /// Futures given up, never to be dropped, because destructors kept spawning.
+    pub(crate) forgotten: usize,
+    /// Destructors that panicked in tasks without a handle.
+    pub(crate) panics: usize,
+    /// What the first of them panicked with.
+    pub(crate) first_panic: Option<Payload>,
+}
+
+impl Tasks {
+    /// Registers a new executor.
+    pub(crate) fn new() -> Result<Tasks, TooManyExecutors> {
+        let (id, slot) = registry::register()?;
+        Ok(Tasks {
+            id,
+            slot,
+            list: OwnedList::new(id),
+            phase: Cell::new(Phase::Open),
+            late_spawns: Cell::new(0),
+        })
+    }
+
+    /// The executor's identifier.
+    #[inline]
+    pub(crate) fn id(&self) -> ExecutorId {
+        self.id
+    }
+
+    /// Makes a task and schedules it.
+    ///
+    /// Inside the executor's context the task goes to its [`Schedule`](super::Schedule), elsewhere
+    /// through the inbox. After [`close`](Self::close) the future is dropped at once, and the
+    /// handle says that the task was cancelled.
+    #[inline]
+    pub(crate) fn spawn<F>(&self, queue: u32, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (runnable, task) = self.prepare(queue, future);
+        self.dispatch(runnable);
+        task
+    }
+
+    /// Makes a task and leaves it to the caller to put it into a run queue.
+    #[inline]
+    pub(crate) fn prepare<F>(&self, queue: u32, future: F) -> (Runnable, Task<F::Output>)
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (runnable, handle) = self.allocate(queue, future);
+        (runnable, Task::new(handle))
+    }
+
+    /// As [`spawn`](Self::spawn), for a future that borrows.
+    ///
+    /// # Safety
+    ///
+    /// The handle is dropped, not forgotten, before what the future borrows goes away; and not from
+    /// inside the future itself.
+    #[inline]
+    pub(crate) unsafe fn spawn_scoped<'a, F>(
+        &self,
+        queue: u32,
+        future: F,
+    ) -> ScopedTask<'a, F::Output>
+    where
+        F: Future + 'a,
+    {
+        // SAFETY: passed on to the caller.
+        let (runnable, task) = unsafe { self.prepare_scoped(queue, future) };
+        self.dispatch(runnable);
+        task
+    }
+
+    /// As [`prepare`](Self::prepare), for a future that borrows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`spawn_scoped`](Self::spawn_scoped).
+    #[inline]
+    pub(crate) unsafe fn prepare_scoped<'a, F>(
+        &self,
+        queue: u32,
+        future: F,
+    ) -> (Runnable, ScopedTask<'a, F::Output>)
+    where
+        F: Future + 'a,
+    {
+        let (runnable, handle) = self.allocate(queue, future);
+        (runnable, ScopedTask::new(handle))
+    }
+
+    #[inline]
+    fn allocate<F: Future>(&self, queue: u32, future: F) -> (Runnable, Handle<F::Output>) {
+        let task = raw::allocate(self.id, queue, future);
+        // SAFETY: a new task is scheduled, has a handle, and two local references: the handle's
+        // and the owned list's.
+        let (runnable, handle) = unsafe {
+            (
+                Runnable::from_scheduled(task),
+                Handle::new(LocalRef::from_counted(task)),
+            )
+        };
+        if self.phase.get() == Phase::Closed {
+            self.reject(task);
+        } else {
+            self.list.push_back(task);
+        }
+        (runnable, handle)
+    }
+
+    #[inline]
+    fn dispatch(&self, runnable: Runnable) {
+        context::with_scheduler(self.id, |scheduler| match scheduler {
+            Some(scheduler) => scheduler.schedule(runnable),
+            None => {
+                let task = runnable.into_task();
+                task.state.remove(SCHEDULED);
+                waker::wake_task(task);
+                // SAFETY: the runnable was ours, and the flag is cleared. The handle still exists.
+                unsafe { task.release_scheduled() }
+            }
+        });
+    }
+
+    /// Ends a task that was spawned too late.
+    #[cold]
+    fn reject(&self, task: TaskPtr) {
+        let nested = self.late_spawns.get();
+        if nested == MAX_LATE_SPAWNS {
+            tracing::error!(
+                target: "glommio::task",
+                executor = self.id.as_usize(),
+                "destructors of futures keep spawning tasks after their executor has ended; \
+                 a future is leaked",
+            );
+            // SAFETY: owner's thread; the task has not run yet.
+            return unsafe { forget(task) };
+        }
+        self.late_spawns.set(nested + 1);
+        // SAFETY: as above. The handle exists, so a payload stays with the task.
+        let unobserved = unsafe { drop_and_finish(task) };
+        debug_assert!(unobserved.is_none());
+        self.late_spawns.set(nested);
+    }
+
+    /// The number of tasks whose futures exist. Walks the list.
+    pub(crate) fn len(&self) -> usize {
+        self.list.iter().count()
+    }
+
+    /// Whether any task of this queue has a future. Walks the list up to the first.
+    pub(crate) fn any_in_queue(&self, queue: u32) -> bool {
+        self.list.iter().any(|task| task.queue == queue)
+    }
+
+    /// Whether no other thread has woken a task since the last drain.
+    ///
+    /// The executor's last look before it sleeps: it announces that it will sleep (`SeqCst`), then
+    /// looks here; a waker first puts a task into the inbox, then looks (`SeqCst`) whether the
+    /// executor sleeps. One of them sees the other.
+    #[inline]
+    pub(crate) fn inbox_is_empty(&self) -> bool {
+        self.slot.inbox().is_empty()
+    }
+
+    /// Calls `schedule` for each task that was woken from outside and is not scheduled yet.
+    #[inline]
+    pub(crate) fn drain_inbox(&self, mut schedule: impl FnMut(Runnable)) {
+        let mut mail = Mail(self.slot.inbox().take());
+        while let Some(task) = mail.next() {
+            if task.executor != self.id {
+                // SAFETY: the inbox's unit. Sent to a former owner of this slot, who dropped the
+                // future: what may be freed here is memory only.
+                unsafe { task.release_shared() };
+                continue;
+            }
+            // Before the decision: a wake from here on finds the flag off and comes again.
+            task.shared.end_injection();
+            let runnable = mark_scheduled(task);
+            // SAFETY: the inbox's unit. If there is a runnable, it keeps the task.
+            unsafe { task.release_shared() };
+            if let Some(runnable) = runnable {
+                schedule(runnable);
+            }
+        }
+    }
+
+    /// Drops every future, whatever its task was waiting for, and leaves the registry.
+    ///
+    /// To be called inside the executor's context, so that destructors find it. They may spawn,
+    /// wake and cancel tasks and may panic; what they spawn is dropped too, up to a bound. Tasks
+    /// left in run queues are husks then, which vanish with the queues. A task that is running
+    /// (which takes a call from inside of it) is dropped when its poll returns.
+    pub(crate) fn close(&self) -> CloseReport {
+        let mut report = CloseReport::default();
+        if self.phase.get() != Phase::Open {
+            return report;
+        }
+        self.phase.set(Phase::Closing);
+        let bound = self.len().max(1).saturating_mul(CLOSE_ROUNDS);
+        while let Some(task) = self.list.front() {
+            if task.state.any(RUNNING) {
+                task.state.insert(CLOSED);
+                task.unlink();
+            } else if report.dropped < bound {
+                report.dropped += 1;
+                // SAFETY: owner's thread, as `Tasks` is not `Send`; a task in the list has not
+                // completed, and it is not running.
+                let unobserved = unsafe { drop_and_finish(task) };
+                if let Some(payload) = unobserved {
+                    report.panics += 1;
+                    match report.first_panic {
+                        None => report.first_panic = Some(payload),
+                        Some(_) => discard(payload),
+                    }
+                }
+            } else {
+                report.forgotten += 1;
+                // SAFETY: as above.
+                unsafe { forget(task) };
+            }
+        }
+        if report.forgotten > 0 {
+            tracing::error!(
+                target: "glommio::task",
+                executor = self.id.as_usize(),
+                dropped = report.dropped,
+                forgotten = report.forgotten,
+                "destructors of futures kept spawning tasks while their executor ended; \
+                 the last ones are leaked",
+            );
+        }
+        self.phase.set(Phase::Closed);
+
+        drop(Mail(self.slot.inbox().close()));
+        registry::unregister(self.id);
+        report
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(payload) = self.close().first_panic {
+            discard(payload);
+        }
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks")
+            .field("executor", &self.id)
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+/// Tasks out of the inbox. Those that were not looked at give their references back.
+struct Mail(Batch<super::header::Header>);
+
+impl Mail {
+    #[inline]
+    fn next(&mut self) -> Option<TaskPtr> {
+        // SAFETY: whoever pushed the header did so with a pointer to the whole task, and with a
+        // unit of its count, which the caller releases after its last use.
+        self.0.next().map(|header| unsafe { TaskPtr::new(header) })
+    }
+}
+
+impl Drop for Mail {
+    fn drop(&mut self) {
+        while let Some(task) = self.next() {
+            // A task that lives on must be able to be woken again.
+            task.shared.end_injection();
+            // SAFETY: the inbox's unit.
+            unsafe { task.release_shared() };
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Behaviour of the task layer, shown on a toy executor.
+
+mod basic;
+mod bench;
+mod toy;
