@@ -246,7 +246,7 @@ fn candidates(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CpuIter, sys::topology::made_up::Regular};
+    use crate::{executor::placement::CpuIter, sys::topology::made_up::Regular};
 
     /// Two packages of two cores with two threads each: CPUs 0 to 3 are the
     /// first threads, 4 to 7 the second ones.
