@@ -27,6 +27,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -38,6 +39,9 @@ use std::time::Duration;
 use backtrace::Frame;
 
 use super::signal_claim::SignalClaim;
+
+/// The signal that programs may use as they like, and usually do not.
+pub(crate) const SIGUSR1: u8 = libc::SIGUSR1 as u8;
 
 /// Frames kept of one stack, innermost first; deeper stacks lose their outermost frames.
 const MAX_FRAMES: usize = 128;
@@ -57,6 +61,14 @@ pub(crate) struct StallTimer {
     /// Dropped last: the signal keeps its handler as long as the kernel timer can send it.
     signal: SignalClaim,
     _not_send: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for StallTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StallTimer")
+            .field("signal", &self.signal)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the thread and its signal handler share.

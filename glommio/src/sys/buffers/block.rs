@@ -128,6 +128,16 @@ impl DmaBlock {
         }
     }
 
+    /// [`DmaBlock::fixed_index`], if the block belongs to `arena`.
+    pub(super) fn fixed_index_in(&self, arena: &Rc<Shared>) -> Option<u16> {
+        match &self.home {
+            Home::Arena {
+                arena: home, fixed, ..
+            } if Rc::ptr_eq(home, arena) => *fixed,
+            _ => None,
+        }
+    }
+
     /// Whether this is the only reference to the block.
     pub(crate) fn is_unique(&self) -> bool {
         match &self.home {

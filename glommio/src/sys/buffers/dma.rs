@@ -107,6 +107,15 @@ impl DmaArena {
         Ok(DmaBuffer::new(self.allocate_block(bytes)?, bytes))
     }
 
+    /// The slot of the ring's table that contains `buffer`, if the buffer is from this arena and
+    /// registered.
+    ///
+    /// A buffer may outlive its executor and be written by the next one on the thread, whose ring
+    /// has another table: only the arena of the ring that does the I/O may answer.
+    pub(crate) fn fixed_index_of(&self, buffer: &DmaBuffer) -> Option<u16> {
+        buffer.block().fixed_index_in(&self.shared)
+    }
+
     /// Bytes mapped so far; at most the arena's limit.
     pub(crate) fn mapped_bytes(&self) -> usize {
         self.shared.mapped_bytes.get()
@@ -469,6 +478,20 @@ mod tests {
         assert_eq!(
             (arena.mapped_bytes(), arena.registered_bytes()),
             (CHUNK_BYTES, 0)
+        );
+    }
+
+    #[test]
+    fn a_buffer_is_registered_with_the_ring_of_its_own_arena_only() {
+        let (ring, other_ring) = (FakeRing::new(usize::MAX, 16), FakeRing::new(usize::MAX, 16));
+        let (arena, other) = (ring.arena(CHUNK_BYTES), other_ring.arena(CHUNK_BYTES));
+        let buffer = arena.allocate(1).unwrap();
+        let _warm = other.allocate(1).unwrap();
+        assert_eq!(arena.fixed_index_of(&buffer), Some(0));
+        assert_eq!(other.fixed_index_of(&buffer), None);
+        assert_eq!(
+            arena.fixed_index_of(&DmaBuffer::standalone(1).unwrap()),
+            None
         );
     }
 

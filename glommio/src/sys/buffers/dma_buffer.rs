@@ -103,7 +103,12 @@ impl DmaBuffer {
         self.len = len;
     }
 
-    /// The index of the ring's fixed buffer that contains this memory, if it is registered.
+    pub(super) fn block(&self) -> &DmaBlock {
+        &self.block
+    }
+
+    /// The index of the fixed buffer that contains this memory, if it is registered with the ring
+    /// of the executor it came from. See [`DmaArena::fixed_index_of`](super::DmaArena).
     pub(crate) fn fixed_index(&self) -> Option<u16> {
         self.block.fixed_index()
     }
