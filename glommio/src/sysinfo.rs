@@ -22,13 +22,13 @@
 
 use std::path::Path;
 
+use crate::error::{GlommioError, Result};
 pub use crate::sys::{
     kernel::{Kernel, Seccomp},
     limits::{Limit, Limits},
     storage::{BlockDevice, Storage},
     topology::{LogicalCpu, Topology},
 };
-use crate::{GlommioError, Result};
 
 /// The limits of this process on locked memory and open files.
 pub fn limits() -> Limits {

@@ -98,8 +98,7 @@ impl Topology {
 /// The cache domain of one CPU of this host, as in
 /// [`LogicalCpu::cache_domain`].
 pub(crate) fn cache_domain_of(cpu: usize) -> usize {
-    let files = KernelFiles::host();
-    cache_domain(&files, cpu).unwrap_or(cpu)
+    cache_domain(&KernelFiles::host(), cpu)
 }
 
 /// The CPUs that are online: what the kernel lists, else the CPUs that have a
@@ -160,28 +159,33 @@ fn read_cpu(files: &KernelFiles, cpu: usize, numa_node: usize, allowed: &[usize]
         core: core.unwrap_or(cpu),
         package: package.unwrap_or(0),
         numa_node,
-        cache_domain: cache_domain(files, cpu)
-            .or_else(|| lowest_sharing(files, &format!("{topology}/cluster_cpus_list"), cpu))
-            .or_else(|| lowest_sharing(files, &format!("{topology}/package_cpus_list"), cpu))
-            .unwrap_or(cpu),
+        cache_domain: cache_domain(files, cpu),
         core_leader: siblings.unwrap_or(cpu),
         usable: allowed.is_empty() || allowed.contains(&cpu),
     }
 }
 
-/// The lowest CPU that shares the highest level of cache.
-fn cache_domain(files: &KernelFiles, cpu: usize) -> Option<usize> {
-    let dir = format!("{CPU_DIR}/cpu{cpu}/cache");
-    files
-        .numbered_entries(&dir, "index")
+/// The lowest CPU that shares the last-level cache; where caches are not
+/// described, as in some virtual machines, the lowest of the cluster or package.
+fn cache_domain(files: &KernelFiles, cpu: usize) -> usize {
+    let dir = format!("{CPU_DIR}/cpu{cpu}");
+    let caches = files.numbered_entries(format!("{dir}/cache"), "index");
+    let last_level = caches
         .into_iter()
         .filter_map(|index| {
-            let level: u32 = files.number(format!("{dir}/index{index}/level"))?;
-            let file = format!("{dir}/index{index}/shared_cpu_list");
-            Some((level, lowest_sharing(files, &file, cpu)?))
+            let cache = format!("{dir}/cache/index{index}");
+            let level: u32 = files.number(format!("{cache}/level"))?;
+            let lowest = lowest_sharing(files, &format!("{cache}/shared_cpu_list"), cpu)?;
+            Some((level, lowest))
         })
         .max_by_key(|(level, _)| *level)
-        .map(|(_, lowest)| lowest)
+        .map(|(_, lowest)| lowest);
+    let mut wider = ["cluster_cpus_list", "package_cpus_list"]
+        .iter()
+        .map(|name| format!("{dir}/topology/{name}"));
+    last_level
+        .or_else(|| wider.find_map(|name| lowest_sharing(files, &name, cpu)))
+        .unwrap_or(cpu)
 }
 
 /// The lowest CPU of a list, if the list makes sense: it must have `cpu` in it.
@@ -383,6 +387,21 @@ mod tests {
         assert_eq!(topology.numa_nodes(), 1);
         assert_eq!(topology.cpus[4].core, 0);
         assert_eq!(topology.cpus[5].cache_domain, 4);
+    }
+
+    #[test]
+    fn package_stands_in_for_caches_that_are_not_described() {
+        let made_up = MadeUp::new();
+        made_up.write("sys/devices/system/cpu/online", "0-3");
+        for cpu in 0..4 {
+            let package = if cpu < 2 { "0-1" } else { "2-3" };
+            let file = format!("sys/devices/system/cpu/cpu{cpu}/topology/package_cpus_list");
+            made_up.write(&file, package);
+        }
+        let topology = Topology::read(&made_up.files(), &[]);
+        assert_eq!(topology.cache_domains(), 2);
+        assert_eq!(topology.cpus[3].cache_domain, 2);
+        assert_eq!(topology.cores(), 4);
     }
 
     #[test]

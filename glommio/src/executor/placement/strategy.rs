@@ -89,9 +89,10 @@ impl Tree {
             .cpus
             .iter()
             .map(|cpu| {
-                let (outer, inner) = match node_in_package {
-                    true => (cpu.package, cpu.numa_node),
-                    false => (cpu.numa_node, cpu.package),
+                let (outer, inner) = if node_in_package {
+                    (cpu.package, cpu.numa_node)
+                } else {
+                    (cpu.numa_node, cpu.package)
                 };
                 [outer, inner, cpu.cache_domain, cpu.core_leader, cpu.cpu]
             })
