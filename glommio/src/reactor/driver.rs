@@ -12,7 +12,7 @@ use std::{
 use super::{
     park::Park,
     wake::{self, Outbox, Target, WakeSlot},
-    wheel::{TimerKey, Wheel},
+    wheel::{TICK_NS, TimerKey, Wheel},
 };
 use crate::{
     error::Result,
@@ -135,9 +135,13 @@ impl Reactor {
         let since = deadline.saturating_duration_since(self.epoch).as_nanos();
         let deadline_ns = u64::try_from(since).unwrap_or(u64::MAX);
         let key = self.wheel.borrow_mut().arm(deadline_ns, waker);
-        // Looking too early is harmless: the turn then asks the wheel.
-        self.next_timer_ns
-            .set(self.next_timer_ns.get().min(deadline_ns));
+        // The wheel fires at the end of the deadline's tick. Looking too early would be harmless:
+        // the turn then asks the wheel.
+        let due_ns = deadline_ns
+            .div_ceil(TICK_NS)
+            .checked_mul(TICK_NS)
+            .unwrap_or(u64::MAX - 1);
+        self.next_timer_ns.set(self.next_timer_ns.get().min(due_ns));
         key
     }
 
