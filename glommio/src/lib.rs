@@ -4,8 +4,12 @@
 pub mod channels;
 mod error;
 mod executor;
+#[doc(hidden)]
+pub mod internals;
 pub mod io;
 pub mod net;
+#[doc(hidden)]
+pub mod nop;
 mod reactor;
 mod sys;
 pub mod sysinfo;
@@ -19,8 +23,11 @@ pub use crate::error::{
     ReactorErrorKind, ResourceType, Result, StartCause, StartError,
 };
 
-pub use crate::executor::placement::{
-    CpuIter, CpuLocation, CpuSet, CpuSetGenerator, Placement, PoolPlacement,
+pub use crate::executor::{
+    ExecutorJoinHandle, ExecutorProxy, ExecutorStats, Latency, LocalExecutor, LocalExecutorBuilder,
+    Shares, SharesManager, TaskQueueHandle, TaskQueueStats, allocate_dma_buffer, executor,
+    placement::{CpuIter, CpuLocation, CpuSet, CpuSetGenerator, Placement, PoolPlacement},
+    spawn_local, spawn_local_into, yield_if_needed,
 };
 
 pub use crate::task::join::{ScopedTask, Task};

@@ -9,14 +9,13 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     future::Future,
-    pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    blocking::BlockingPool,
+    blocking::{BlockingPool, ThreadSetup},
     placement::PoolPlacement,
     preempt::Slice,
     queues::{QueueSet, TaskQueue},
@@ -25,7 +24,10 @@ use super::{
 use crate::{
     error::{GlommioError, Result},
     reactor::{self, Reactor, ReactorConfig},
-    sys::clock::{Clock, Ticks},
+    sys::{
+        affinity,
+        clock::{Clock, Ticks},
+    },
     task::{self, RunOutcome, Runnable, Schedule, Tasks},
 };
 
@@ -98,13 +100,44 @@ pub(super) fn with_current<R>(f: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
     }
 }
 
+/// # Panics
+///
+/// If an executor is running on this thread.
+#[track_caller]
+pub(super) fn forbid_inception() {
+    let running = with_current(|core| core.map(|core| core.id()));
+    if let Some(id) = running {
+        panic!(
+            "executor inception: executor {id} is running on this thread, and a thread runs one \
+             executor at a time; use a thread of its own (LocalExecutorBuilder::spawn) for another"
+        );
+    }
+}
+
+/// What each thread of the blocking pool does first.
+fn blocking_setups(placement: PoolPlacement) -> Result<Vec<ThreadSetup>, ()> {
+    let threads = placement.executor_count();
+    let mut cpus = placement.generate_cpu_set()?;
+    let setups = (0..threads).map(|_| -> ThreadSetup {
+        let cpus: Option<Vec<usize>> = cpus.next().cpu_binding().map(|c| c.into_iter().collect());
+        Arc::new(move || match &cpus {
+            Some(cpus) => affinity::bind_current_thread(cpus).map_err(Into::into),
+            // A thread inherits the binding of the executor that started it.
+            None => {
+                affinity::unbind_current_thread();
+                Ok(())
+            }
+        })
+    });
+    Ok(setups.collect())
+}
+
 impl Core {
     pub(super) fn new(config: Config) -> Result<Rc<Core>, ()> {
-        let tasks = Tasks::new().map_err(|error| {
-            GlommioError::IoError(std::io::Error::other(error))
-        })?;
+        let tasks =
+            Tasks::new().map_err(|error| GlommioError::IoError(std::io::Error::other(error)))?;
         let reactor = Reactor::new(tasks.id(), config.reactor)?;
-        let setups = super::blocking_setups(config.blocking)?;
+        let setups = blocking_setups(config.blocking)?;
         let blocking = BlockingPool::new(&config.name, setups);
         let clock = Clock::get();
         let queues = QueueSet::new(clock);
@@ -142,10 +175,15 @@ impl Core {
     /// Whether the running task should let others run.
     #[inline]
     pub(super) fn need_preempt(&self) -> bool {
-        self.slice.is_over(|| {
+        let over = self.slice.is_over(|| {
             // Completions of latency-sensitive queues are looked for at once.
             self.queues.min_latency().is_some() && self.reactor.wants_turn()
-        })
+        });
+        if over {
+            // The task may yield now, and then its queue's turn is over.
+            self.interrupt.set(true);
+        }
+        over
     }
 
     /// The running task gives up the rest of its queue's turn.
@@ -161,7 +199,7 @@ impl Core {
     ///
     /// If the thread already runs an executor.
     fn enter<R>(self: &Rc<Self>, f: impl FnOnce() -> R) -> R {
-        super::forbid_inception();
+        forbid_inception();
         struct Leave;
         impl Drop for Leave {
             fn drop(&mut self) {
@@ -193,12 +231,8 @@ impl Core {
                 future.await
             };
             self.current.set(0);
-            let mut root = pin!(self.spawn_root(root));
-            self.run_loop();
-            match root.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(output) => output,
-                Poll::Pending => unreachable!("the root future is gone, so its task has ended"),
-            }
+            let output = self.tasks.run_scoped(0, root, || self.run_loop());
+            output.expect("the loop ends when the root future is gone")
         })
     }
 
@@ -210,7 +244,10 @@ impl Core {
             }
             let mut now = self.clock.now();
             while let Some(queue) = self.queues.pick(now) {
-                let budget = self.queues.min_latency().map_or(self.budget, |l| l.min(self.budget));
+                let budget = self
+                    .queues
+                    .min_latency()
+                    .map_or(self.budget, |l| l.min(self.budget));
                 let start = now;
                 self.slice.begin(start, budget);
                 self.current.set(queue.index);
@@ -281,8 +318,14 @@ impl Core {
                 POLLS_PER_LOOK
             };
         }
-        self.counts.polls.set(self.counts.polls.get() + u64::from(polls));
-        if until_look == POLLS_PER_LOOK && polls > 0 { now } else { self.clock.now() }
+        self.counts
+            .polls
+            .set(self.counts.polls.get() + u64::from(polls));
+        if until_look == POLLS_PER_LOOK && polls > 0 {
+            now
+        } else {
+            self.clock.now()
+        }
     }
 
     fn reactor_wants_turn(&self) -> bool {

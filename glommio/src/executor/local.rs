@@ -58,7 +58,12 @@ impl LocalExecutor {
     /// Adds a task queue, as [`ExecutorProxy::create_task_queue`] does for the running executor.
     ///
     /// [`ExecutorProxy::create_task_queue`]: crate::ExecutorProxy::create_task_queue
-    pub fn create_task_queue(&self, shares: Shares, latency: Latency, name: &str) -> TaskQueueHandle {
+    pub fn create_task_queue(
+        &self,
+        shares: Shares,
+        latency: Latency,
+        name: &str,
+    ) -> TaskQueueHandle {
         self.core.queues.create(shares, latency, name)
     }
 

@@ -90,7 +90,10 @@ mod tests {
         while !slice.is_over(|| false) {
             calls += 1;
         }
-        assert!(start.elapsed() >= Duration::from_micros(4_900), "{calls} calls");
+        assert!(
+            start.elapsed() >= Duration::from_micros(4_900),
+            "{calls} calls"
+        );
         assert!(slice.is_over(|| false), "it stays over");
     }
 

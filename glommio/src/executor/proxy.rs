@@ -9,7 +9,7 @@ use super::{
     stats::{ExecutorStats, TaskQueueStats},
     yields::{Yield, yield_now},
 };
-use crate::{Task, error::Result, sys::buffers::DmaBuffer};
+use crate::{error::Result, sys::buffers::DmaBuffer, task::join::Task};
 
 /// The executor that runs on the current thread.
 ///
@@ -170,7 +170,12 @@ impl ExecutorProxy {
     /// While queues compete, CPU time is divided in the ratio of their `shares`. The name is for
     /// reports.
     #[track_caller]
-    pub fn create_task_queue(&self, shares: Shares, latency: Latency, name: &str) -> TaskQueueHandle {
+    pub fn create_task_queue(
+        &self,
+        shares: Shares,
+        latency: Latency,
+        name: &str,
+    ) -> TaskQueueHandle {
         with_core(|core| core.queues.create(shares, latency, name))
     }
 

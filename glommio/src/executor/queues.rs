@@ -186,7 +186,10 @@ impl QueueSet {
         let queue = self.get(handle)?;
         // The first queue is where tasks go that name none.
         if queue.active.get() || handle.index == 0 || has_tasks(queue.index) {
-            return Err(GlommioError::queue(handle.index, QueueErrorKind::StillActive));
+            return Err(GlommioError::queue(
+                handle.index,
+                QueueErrorKind::StillActive,
+            ));
         }
         let removed = self.queues.borrow_mut()[handle.index].take();
         drop((queue, removed));
@@ -211,7 +214,8 @@ impl QueueSet {
     fn find_min_latency(&self) {
         let queues = self.queues.borrow();
         let patiences = queues.iter().flatten().filter_map(|queue| queue.patience);
-        self.min_latency.set(patiences.min().map(|p| p.saturating_mul(2)));
+        self.min_latency
+            .set(patiences.min().map(|p| p.saturating_mul(2)));
     }
 
     /// The shortest latency of any queue, in ticks.
@@ -244,7 +248,9 @@ impl QueueSet {
 
     fn activate(&self, queue: &TaskQueue) {
         queue.active.set(true);
-        queue.vruntime.set(queue.vruntime.get().max(self.floor.get()));
+        queue
+            .vruntime
+            .set(queue.vruntime.get().max(self.floor.get()));
         self.enqueue(queue, queue.vruntime.get());
     }
 

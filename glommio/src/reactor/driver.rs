@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    park::Park,
+    park::ParkState,
     wake::{self, Outbox, Target, WakeSlot},
     wheel::{TICK_NS, TimerKey, Wheel},
 };
@@ -216,7 +216,7 @@ impl Reactor {
         !self.outbox.is_empty()
     }
 
-    fn park(&self) -> &Park {
+    fn park(&self) -> &ParkState {
         &self.slot.park
     }
 

@@ -6,9 +6,12 @@
 //! - [`wake`]: how other threads reach it
 //! - [`current`](mod@current): the reactor of the running executor
 
+mod atomic;
 mod current;
 mod driver;
 mod park;
+#[cfg(test)]
+mod park_tests;
 mod wake;
 mod wheel;
 

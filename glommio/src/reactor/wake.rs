@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{current_reactor, park::Park};
+use super::{current_reactor, park::ParkState};
 use crate::{sys::eventfd::EventFd, task::ExecutorId};
 
 const SEGMENT_SLOTS: usize = 64;
@@ -33,14 +33,14 @@ pub(super) struct Target {
 /// What other threads know of one executor. On its own cache lines.
 #[repr(align(128))]
 pub(super) struct WakeSlot {
-    pub(super) park: Park,
+    pub(super) park: ParkState,
     target: Mutex<Option<Arc<Target>>>,
 }
 
 impl WakeSlot {
     fn vacant() -> Self {
         WakeSlot {
-            park: Park::new(),
+            park: ParkState::new(),
             target: Mutex::new(None),
         }
     }

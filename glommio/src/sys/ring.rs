@@ -271,16 +271,11 @@ impl Ring {
         }
     }
 
-    /// Whether there is something to submit.
-    #[inline]
-    pub(crate) fn has_submissions(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        !state.deferred.is_empty()
-            || !state.overflow.is_empty()
-            || state
-                .uring
-                .as_mut()
-                .is_some_and(|u| !u.submission().is_empty())
+    /// A second descriptor of the ring.
+    pub(crate) fn duplicate_fd(&self) -> io::Result<OwnedFd> {
+        let raw = self.raw_fd().ok_or_else(closed)?;
+        // SAFETY: the ring is open, so its descriptor is.
+        unsafe { BorrowedFd::borrow_raw(raw) }.try_clone_to_owned()
     }
 
     /// Whether completions can be had without a system call.

@@ -47,6 +47,7 @@ pub use runnable::Runnable as Task;
 
 pub(crate) use context::{Payload, Schedule, current_id, enter};
 pub(crate) use queue::RunQueue;
+pub(crate) use raw::discard;
 pub(crate) use registry::{ExecutorId, TooManyExecutors, is_alive, set_notifier};
 pub(crate) use runnable::{RunOutcome, Runnable};
 pub(crate) use tasks::{CloseReport, Tasks};

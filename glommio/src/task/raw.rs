@@ -183,7 +183,7 @@ pub(super) unsafe fn drop_stage<T>(task: TaskPtr) -> Result<(), Payload> {
 /// Drops a payload that nobody wants. Payloads are values of any type, so their destructors may
 /// panic in turn; a payload that does is given up, and so is what it panicked with.
 #[cold]
-pub(super) fn discard(payload: Payload) {
+pub(crate) fn discard(payload: Payload) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
     }

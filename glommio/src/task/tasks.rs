@@ -4,7 +4,13 @@
 //! teardown complete: [`Tasks::close`] drops whatever future is left, wherever the task was waiting
 //! and whoever still holds wakers of it.
 
-use core::{cell::Cell, fmt, future::Future};
+use core::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use super::{
     context::{self, Payload},
@@ -125,6 +131,31 @@ impl Tasks {
         let (runnable, task) = unsafe { self.prepare_scoped(queue, future) };
         self.dispatch(runnable);
         task
+    }
+
+    /// Runs a future that borrows as a task while `drive` runs the executor, and gives its output;
+    /// `None` if `drive` returned before the future was done.
+    ///
+    /// The future is gone when this returns or unwinds.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the future, and with that of `drive`.
+    pub(crate) fn run_scoped<F: Future>(
+        &self,
+        queue: u32,
+        future: F,
+        drive: impl FnOnce(),
+    ) -> Option<F::Output> {
+        // SAFETY: the handle lives on this frame and is dropped with it, also when `drive` unwinds,
+        // which is before anything that the future borrows can go away; and this frame is not
+        // inside the future.
+        let task = pin!(unsafe { self.spawn_scoped(queue, future) });
+        drive();
+        match task.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
     }
 
     /// As [`prepare`](Self::prepare), for a future that borrows.
