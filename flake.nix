@@ -26,11 +26,20 @@
 
       # Everything cargo builds or checks for one system: { doctor, checks }.
       rust = forSystems linux (pkgs: import ./nix/package.nix { inherit pkgs crane; });
+
+      # One virtual machine per kernel.
+      machines = forSystems linux (
+        pkgs:
+        import ./nixos-tests {
+          inherit pkgs;
+          inherit (rust.${pkgs.stdenv.hostPlatform.system}) doctor;
+        }
+      );
     in
     {
       packages = lib.mapAttrs (_: built: { default = built.doctor; }) rust;
 
-      checks = lib.mapAttrs (_: built: built.checks) rust;
+      checks = lib.mapAttrs (system: built: built.checks // machines.${system}) rust;
 
       apps = lib.mapAttrs (_: built: rec {
         doctor = {
