@@ -351,14 +351,15 @@ mod tests {
             timer.arm(Duration::from_millis(1));
             stall_until_fired(&timer);
             let names = names(&timer.take_trace().unwrap());
-            let at = names
-                .iter()
-                .position(|name| name.contains("stall_until_fired"));
-            assert!(at.is_some_and(|at| at < 4), "{names:#?}");
-            assert!(
-                !names.iter().any(|name| name.contains("record_stack")),
-                "{names:#?}"
-            );
+            let has = |part| names.iter().any(|name| name.contains(part));
+            assert!(has("stall_until_fired"), "{names:#?}");
+            let handler = [
+                "stall_timer::handle",
+                "on_signal",
+                "record_stack",
+                "backtrace::trace",
+            ];
+            assert!(!handler.into_iter().any(has), "{names:#?}");
             assert!(timer.take_trace().is_none(), "taken twice");
         }
     }
@@ -439,15 +440,16 @@ mod tests {
 
     #[test]
     fn threads_are_traced_each_by_its_own_timer() {
+        // The bodies differ, so that the compiler does not make one function of the two.
         #[inline(never)]
         fn first_stall(timer: &StallTimer) {
             stall_until_fired(timer);
-            black_box(());
+            black_box(1);
         }
         #[inline(never)]
         fn second_stall(timer: &StallTimer) {
             stall_until_fired(timer);
-            black_box(());
+            black_box(2);
         }
         let meeting = Barrier::new(2);
         let run = |stall: fn(&StallTimer)| {

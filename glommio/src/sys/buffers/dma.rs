@@ -75,6 +75,7 @@ impl DmaArena {
     }
 
     /// An arena of up to `limit_bytes` of ordinary memory.
+    #[cfg(test)]
     pub(crate) fn unregistered(limit_bytes: usize) -> DmaArena {
         DmaArena::with(limit_bytes, None)
     }
@@ -117,11 +118,13 @@ impl DmaArena {
     }
 
     /// Bytes mapped so far; at most the arena's limit.
+    #[cfg(test)]
     pub(crate) fn mapped_bytes(&self) -> usize {
         self.shared.mapped_bytes.get()
     }
 
     /// Bytes registered with the ring so far.
+    #[cfg(test)]
     pub(crate) fn registered_bytes(&self) -> usize {
         self.shared.registered_bytes.get()
     }

@@ -44,7 +44,9 @@ impl ReadResult {
     /// The view of `len` bytes from `extra_offset` bytes into `this`, or `None` where that is not
     /// within `this`.
     ///
-    /// ```ignore
+    /// ```
+    /// use glommio::io::ReadResult;
+    ///
     /// let result = ReadResult::from(b"key=value".as_slice());
     /// let value = ReadResult::slice(&result, 4, 5).unwrap();
     /// assert_eq!(&*value, b"value");
