@@ -24,8 +24,9 @@ pub use crate::error::{
 };
 
 pub use crate::executor::{
-    ExecutorJoinHandle, ExecutorProxy, ExecutorStats, Latency, LocalExecutor, LocalExecutorBuilder,
-    Shares, SharesManager, TaskQueueHandle, TaskQueueStats, allocate_dma_buffer, executor,
+    DefaultStallDetectionHandler, ExecutorJoinHandle, ExecutorProxy, ExecutorStats, Latency,
+    LocalExecutor, LocalExecutorBuilder, Shares, SharesManager, StallDetection,
+    StallDetectionHandler, TaskQueueHandle, TaskQueueStats, allocate_dma_buffer, executor,
     placement::{CpuIter, CpuLocation, CpuSet, CpuSetGenerator, Placement, PoolPlacement},
     spawn_local, spawn_local_into, yield_if_needed,
 };

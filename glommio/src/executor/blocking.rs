@@ -22,6 +22,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use crate::task::discard;
+
 /// What a new thread of the pool does first: it binds itself to its CPUs.
 pub(crate) type ThreadSetup = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
@@ -178,8 +180,7 @@ impl Shared {
             // The job catches the panics of the user's closure. What is left are destructors of
             // results that nobody waits for; the thread survives them too.
             if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(job)) {
-                // Its destructor could panic again.
-                mem::forget(payload);
+                discard(payload);
             }
         }
     }
@@ -365,11 +366,12 @@ mod tests {
             .map(|_| {
                 let meeting = Arc::clone(&meeting);
                 // Finishes only if all three run at once.
-                pool.run(move || drop(meeting.wait()))
+                pool.run(move || meeting.wait().is_leader())
             })
             .collect();
         let more: Vec<_> = (0..20).map(|number| pool.run(move || number)).collect();
-        jobs.into_iter().for_each(block_on);
+        let leaders = jobs.into_iter().map(block_on).filter(|leads| *leads);
+        assert_eq!(leaders.count(), 1);
         for (number, task) in more.into_iter().enumerate() {
             assert_eq!(block_on(task), number);
         }
@@ -389,9 +391,10 @@ mod tests {
         let pool = BlockingPool::new("test", vec![setup(0), setup(1)]);
         let meeting = Arc::new(Barrier::new(2));
         let other = Arc::clone(&meeting);
-        let first = pool.run(move || drop(meeting.wait()));
-        let second = pool.run(move || drop(other.wait()));
-        block_on(zip(first, second));
+        let first = pool.run(move || meeting.wait().is_leader());
+        let second = pool.run(move || other.wait().is_leader());
+        let (first, second) = block_on(zip(first, second));
+        assert_ne!(first, second);
         let mut ran = ran.lock().unwrap().clone();
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);

@@ -6,6 +6,7 @@ use super::{
     core::{Config, forbid_inception},
     local::LocalExecutor,
     placement::{Placement, PoolPlacement},
+    stall::StallDetectionHandler,
 };
 use crate::{
     error::{GlommioError, Result},
@@ -41,6 +42,7 @@ pub struct LocalExecutorBuilder {
     spin_before_park: Duration,
     record_io_latencies: bool,
     blocking: PoolPlacement,
+    stall_handler: Option<Box<dyn StallDetectionHandler>>,
 }
 
 impl LocalExecutorBuilder {
@@ -55,6 +57,7 @@ impl LocalExecutorBuilder {
             spin_before_park: Duration::ZERO,
             record_io_latencies: false,
             blocking: PoolPlacement::Unbound(1),
+            stall_handler: None,
         }
     }
 
@@ -123,6 +126,32 @@ impl LocalExecutorBuilder {
         self
     }
 
+    /// Looks for tasks that run for too long without yielding, with the given handler. Default:
+    /// `None`, which does not look and costs nothing.
+    ///
+    /// A [signal](StallDetectionHandler::signal) that cannot be used is an error of
+    /// [`make`](Self::make) and [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use glommio::{DefaultStallDetectionHandler, LocalExecutorBuilder};
+    ///
+    /// let handler = DefaultStallDetectionHandler {};
+    /// let executor = LocalExecutorBuilder::default()
+    ///     .detect_stalls(Some(Box::new(handler)))
+    ///     .make()?;
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
+    #[must_use = "the builder must be built to be useful"]
+    pub fn detect_stalls(
+        mut self,
+        handler: Option<Box<dyn StallDetectionHandler + 'static>>,
+    ) -> Self {
+        self.stall_handler = handler;
+        self
+    }
+
     fn config(&self) -> Config {
         Config {
             name: self.name.clone(),
@@ -150,8 +179,8 @@ impl LocalExecutorBuilder {
     ///
     /// # Errors
     ///
-    /// When the placement names a CPU that does not exist, and when io_uring cannot be used; the
-    /// error names cause and cure.
+    /// When the placement names a CPU that does not exist, when io_uring cannot be used (the error
+    /// names cause and cure), and when the signal to detect stalls with is taken.
     ///
     /// # Panics
     ///
@@ -161,7 +190,9 @@ impl LocalExecutorBuilder {
         if let Some(cpus) = self.binding()? {
             affinity::bind_current_thread(&cpus)?;
         }
-        LocalExecutor::new(self.config())
+        let executor = LocalExecutor::new(self.config())?;
+        executor.detect_stalls(self.stall_handler)?;
+        Ok(executor)
     }
 
     /// Starts a thread with an executor that runs the future of `fut_gen`.

@@ -18,8 +18,9 @@ use super::{
     blocking::{BlockingPool, ThreadSetup},
     placement::PoolPlacement,
     preempt::Slice,
-    queues::{QueueSet, TaskQueue},
+    queues::{QueueSet, TaskQueue, TaskQueueHandle},
     shares::{Latency, Shares},
+    stall::{StallDetectionHandler, StallDetector},
 };
 use crate::{
     error::{GlommioError, Result},
@@ -58,6 +59,8 @@ pub(super) struct Core {
     pub(super) reactor: Rc<Reactor>,
     pub(super) blocking: BlockingPool,
     pub(super) clock: Clock,
+    /// Usually none, and then it costs one look per slice.
+    stalls: RefCell<Option<Rc<StallDetector>>>,
     slice: Slice,
     budget: Ticks,
     look: Ticks,
@@ -149,6 +152,7 @@ impl Core {
             reactor,
             blocking,
             clock,
+            stalls: RefCell::default(),
             slice: Slice::new(clock),
             budget: clock.ticks(config.preempt_timer),
             look: clock.ticks(Duration::from_nanos(LOOK_NS)),
@@ -164,6 +168,26 @@ impl Core {
 
     pub(super) fn id(&self) -> usize {
         self.tasks.id().as_usize()
+    }
+
+    /// Installs a detector of stalls, or none; the one before goes.
+    ///
+    /// To be called on the thread that runs the executor.
+    pub(super) fn detect_stalls(
+        &self,
+        handler: Option<Box<dyn StallDetectionHandler>>,
+    ) -> Result<(), ()> {
+        let detector = match handler {
+            None => None,
+            Some(handler) => {
+                let detector = StallDetector::new(self.id(), handler);
+                Some(Rc::new(detector.map_err(GlommioError::IoError)?))
+            }
+        };
+        let before = self.stalls.replace(detector);
+        // Dropped outside the borrow: handlers are code of others.
+        drop(before);
+        Ok(())
     }
 
     /// The queue whose task is running.
@@ -251,11 +275,20 @@ impl Core {
                 let start = now;
                 self.slice.begin(start, budget);
                 self.current.set(queue.index);
+                let stalls = self.stalls.borrow().clone();
+                if let Some(stalls) = &stalls {
+                    let budget = Duration::from_nanos(self.clock.nanos(budget));
+                    stalls.enter_queue(TaskQueueHandle::new(queue.index as usize), budget);
+                }
                 now = self.run_slice(&queue, start, start.saturating_add(budget), &mut next_look);
                 let gave_up = self.gave_up.replace(false);
                 let ran = now.saturating_sub(start);
                 self.counts.busy.set(self.counts.busy.get() + ran);
                 self.queues.put_back(&queue, ran, now, gave_up);
+                if let Some(stalls) = stalls {
+                    let handle = TaskQueueHandle::new(queue.index as usize);
+                    stalls.leave_queue(handle, &queue.name);
+                }
                 if self.interrupt.replace(false) || now >= next_look {
                     break;
                 }

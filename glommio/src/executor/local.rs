@@ -8,6 +8,7 @@ use super::{
     placement::Placement,
     queues::TaskQueueHandle,
     shares::{Latency, Shares},
+    stall::StallDetectionHandler,
 };
 use crate::error::Result;
 
@@ -53,6 +54,21 @@ impl LocalExecutor {
     /// The executor's number, unique within the process for all time.
     pub fn id(&self) -> usize {
         self.core.id()
+    }
+
+    /// Looks for tasks that run for too long without yielding, with the given handler, or stops
+    /// looking.
+    ///
+    /// # Errors
+    ///
+    /// `IoError` with `InvalidInput` or `ResourceBusy` if the handler's
+    /// [signal](StallDetectionHandler::signal) cannot be used, and with what the kernel says if it
+    /// has no timer left. The executor goes on as before then.
+    pub fn detect_stalls(
+        &self,
+        handler: Option<Box<dyn StallDetectionHandler + 'static>>,
+    ) -> Result<(), ()> {
+        self.core.detect_stalls(handler)
     }
 
     /// Adds a task queue, as [`ExecutorProxy::create_task_queue`] does for the running executor.

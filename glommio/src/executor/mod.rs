@@ -7,6 +7,7 @@
 //! - [`queues`], [`shares`], [`preempt`]: whose turn it is, and for how long
 //! - [`yields`]: giving way
 //! - [`placement`]: which CPUs
+//! - [`stall`]: tasks that do not give way
 //! - [`blocking`]: threads for what blocks
 //! - [`stats`]: counters
 
@@ -19,6 +20,7 @@ mod preempt;
 mod proxy;
 mod queues;
 mod shares;
+mod stall;
 mod stats;
 mod yields;
 
@@ -29,4 +31,5 @@ pub use proxy::{
 };
 pub use queues::TaskQueueHandle;
 pub use shares::{Latency, Shares, SharesManager};
+pub use stall::{DefaultStallDetectionHandler, StallDetection, StallDetectionHandler};
 pub use stats::{ExecutorStats, TaskQueueStats};
