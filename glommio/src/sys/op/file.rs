@@ -71,7 +71,8 @@ pub(crate) struct ReadDma {
     pub(crate) fd: Fd,
     pub(crate) buffer: DmaBuffer,
     pub(crate) offset: u64,
-    /// How many bytes at the start of the buffer the read may fill.
+    /// The part of the buffer to fill.
+    pub(crate) start: usize,
     pub(crate) len: u32,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct ReadDma {
 unsafe impl Operation for ReadDma {
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.fd.raw());
-        let ptr = self.buffer.as_mut_ptr();
+        let ptr = self.buffer.as_bytes_mut()[self.start..][..self.len as usize].as_mut_ptr();
         match self.buffer.fixed_index() {
             Some(index) => opcode::ReadFixed::new(fd, ptr, self.len, index)
                 .offset(self.offset)

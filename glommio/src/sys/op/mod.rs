@@ -10,6 +10,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod file;
+pub(crate) mod open;
 pub(crate) mod poll;
 pub(crate) mod recv;
 pub(crate) mod send;
