@@ -154,7 +154,9 @@ impl DmaFile {
         let alignment = match facts.direct_alignment {
             Some(told) => u64::from(told),
             None => BlockDevice::of_number(facts.device.0, facts.device.1)
-                .map_or(FALLBACK_ALIGNMENT, |device| device.logical_block_size as u64),
+                .map_or(FALLBACK_ALIGNMENT, |device| {
+                    device.logical_block_size as u64
+                }),
         };
         Ok(DmaFile {
             fd,
@@ -170,9 +172,7 @@ impl DmaFile {
     }
 
     fn failed(&self, op: &'static str) -> impl Fn(io::Error) -> GlommioError<()> + '_ {
-        move |error| {
-            GlommioError::create_enhanced(error, op, Some(&self.path), Some(self.fd.raw()))
-        }
+        move |error| GlommioError::create_enhanced(error, op, Some(&self.path), Some(self.fd.raw()))
     }
 
     /// The alignment, in bytes, of offsets and lengths of direct I/O on this file.
@@ -289,7 +289,10 @@ impl DmaFile {
              on this file (DmaFile::alignment)",
             self.alignment
         );
-        Err(self.failed(op)(io::Error::new(io::ErrorKind::InvalidInput, why)))
+        Err(self.failed(op)(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            why,
+        )))
     }
 
     /// Writes a buffer at `pos`. Position and length must be aligned.

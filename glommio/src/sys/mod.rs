@@ -7,6 +7,7 @@
 //! - [`op`]: the operations
 //! - [`submission`]: the future of one operation
 //! - [`buffers`]: memory that the kernel reads and writes
+//! - [`socket`]: plain system calls on sockets
 //! - [`fd`], [`eventfd`]: descriptors and their owners
 //! - [`clock`]: the cycle counter
 //! - [`stall_timer`], [`signal_claim`]: finding where a thread is stuck
@@ -25,6 +26,7 @@ pub(crate) mod limits;
 pub(crate) mod op;
 pub(crate) mod ring;
 mod signal_claim;
+pub(crate) mod socket;
 pub(crate) mod stall_timer;
 pub(crate) mod startup;
 pub(crate) mod storage;

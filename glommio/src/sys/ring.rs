@@ -9,9 +9,11 @@
 //! [`Ring::submit`] only writes to the submission queue. [`Ring::enter`] is the single place that
 //! calls the kernel: it submits all that is queued and, when the executor is idle, waits in the same
 //! call. A send on a socket that takes its data at once posts its completion during submission;
-//! that completion is no news, so a waiting enter asks for one more completion than there are such
-//! *inline* operations. They are certain to arrive (see [`Class::Inline`]), which keeps this exact:
-//! it can never wait for a completion that does not come.
+//! unless a task waits for that completion it is no news, so a waiting enter asks for one more
+//! completion than there are such *inline* operations. They are certain to arrive (see
+//! [`Class::Inline`]), which keeps this exact: it can never wait for a completion that does not come.
+//! Whether somebody waits is asked when the entry is filled, which for these operations is in the
+//! enter call itself: they are deferred or resubmitted, and both wait for the next enter.
 //!
 //! # Tear-down
 //!
@@ -678,7 +680,8 @@ impl State {
             if stop {
                 self.push_cancel(key);
             } else {
-                self.queue(key);
+                // At the next enter: only then is it known whether somebody waits for it.
+                self.deferred.push(key);
             }
         }
         if !self.backlog.is_empty() {

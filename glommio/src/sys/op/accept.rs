@@ -38,6 +38,11 @@ impl AcceptQueue {
             .map(|errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
+    /// Whether something stands here to be taken.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.accepted.is_empty() || self.error.is_some()
+    }
+
     /// Leaves a waker, once per waiting task.
     pub(crate) fn wait(&mut self, waker: &Waker) {
         if !self.wakers.iter().any(|w| w.will_wake(waker)) {

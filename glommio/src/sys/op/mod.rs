@@ -63,8 +63,8 @@ pub(crate) enum Class {
     /// Completes when somebody else acts (receive, accept, poll, connect): not bounded, because a
     /// thousand idle connections must not keep one file read from starting.
     Wait,
-    /// Completes during submission, always: the reactor does not count its completion as news when
-    /// it waits (see `Ring::enter`).
+    /// Completes during submission, always, and nobody waits for it: its completion does not count
+    /// as news when the reactor waits (see `Ring::enter`). Only for operations that are deferred.
     Inline,
 }
 

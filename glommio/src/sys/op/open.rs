@@ -71,8 +71,7 @@ impl From<&libc::statx> for FileFacts {
             size: stat.stx_size,
             inode: stat.stx_ino,
             device: (stat.stx_dev_major, stat.stx_dev_minor),
-            direct_alignment: told
-                .then(|| stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)),
+            direct_alignment: told.then(|| stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)),
         }
     }
 }
@@ -93,18 +92,37 @@ mod tests {
 
     #[test]
     fn modes_become_flags() {
-        let read = OpenMode { read: true, ..OpenMode::default() };
+        let read = OpenMode {
+            read: true,
+            ..OpenMode::default()
+        };
         assert_eq!(read.flags(false), Ok(libc::O_RDONLY | libc::O_CLOEXEC));
-        assert_eq!(read.flags(true), Ok(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT));
-        let create = OpenMode { read: true, write: true, create: true, truncate: true, ..read };
+        assert_eq!(
+            read.flags(true),
+            Ok(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECT)
+        );
+        let create = OpenMode {
+            read: true,
+            write: true,
+            create: true,
+            truncate: true,
+            ..read
+        };
         let flags = create.flags(false).unwrap();
-        assert_eq!(flags, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC);
+        assert_eq!(
+            flags,
+            libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC
+        );
     }
 
     #[test]
     fn modes_that_contradict_themselves_are_refused() {
         assert!(OpenMode::default().flags(true).is_err());
-        let mode = OpenMode { read: true, create: true, ..OpenMode::default() };
+        let mode = OpenMode {
+            read: true,
+            create: true,
+            ..OpenMode::default()
+        };
         assert!(mode.flags(true).is_err());
     }
 }

@@ -1,0 +1,38 @@
+//! The few plain system calls on sockets that a ring cannot save.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
+
+/// `POLLOUT`: there is room to send.
+pub(crate) const WRITABLE: i16 = libc::POLLOUT;
+
+/// Sends without waiting and without SIGPIPE.
+pub(crate) fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: `data` is readable for its length.
+        let n = unsafe {
+            libc::send(
+                fd,
+                data.as_ptr().cast(),
+                data.len(),
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        };
+        if n >= 0 {
+            return Ok(n as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Looks at a descriptor as a socket without owning it.
+pub(crate) fn borrow(fd: &impl AsRawFd) -> std::mem::ManuallyDrop<socket2::Socket> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the caller keeps the descriptor open while it uses the result, which never closes it.
+    std::mem::ManuallyDrop::new(unsafe { socket2::Socket::from_raw_fd(fd.as_raw_fd()) })
+}
