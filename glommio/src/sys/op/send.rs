@@ -97,7 +97,8 @@ struct Send {
 // only between a completion and the next `entry`.
 unsafe impl Operation for Send {
     fn class(&self) -> Class {
-        if self.inline {
+        // A completion that a flush or a held-back writer waits for is news.
+        if self.inline && self.shared.tx.borrow().waker.is_none() {
             Class::Inline
         } else {
             Class::Wait
