@@ -23,6 +23,7 @@
 use std::path::Path;
 
 use crate::error::{GlommioError, Result};
+use crate::sys::features;
 pub use crate::sys::{
     kernel::{Kernel, Seccomp},
     limits::{Limit, Limits},
@@ -55,6 +56,44 @@ pub fn storage(path: impl AsRef<Path>) -> Result<Storage, ()> {
     Storage::of(path).map_err(|source| {
         GlommioError::create_enhanced(source, "Looking up the storage", Some(path), None)
     })
+}
+
+/// One optional step of the kernel ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rung {
+    /// The name, also for the environment variable `GLOMMIO_DISABLE`.
+    pub name: &'static str,
+    /// The Linux release that introduced it.
+    pub since: &'static str,
+    /// What it is used for.
+    pub used_for: &'static str,
+    /// What it costs to do without.
+    pub cost_of_absence: &'static str,
+    /// Whether this kernel offers it.
+    pub available: bool,
+    /// Whether `GLOMMIO_DISABLE` switches it off.
+    pub disabled_by_knob: bool,
+}
+
+/// Every optional step of the kernel ladder, and whether it is there.
+///
+/// # Errors
+///
+/// When io_uring cannot be used here; the error says why and what to do.
+pub fn ladder() -> Result<Vec<Rung>, ()> {
+    let features = features::features()?;
+    Ok(features::RUNGS
+        .iter()
+        .map(|facts| Rung {
+            name: facts.name,
+            since: facts.since,
+            used_for: facts.used_for,
+            cost_of_absence: facts.cost_of_absence,
+            available: features.offered(facts.rung),
+            disabled_by_knob: features.disabled(facts.rung),
+        })
+        .collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Executors, their builders and their task queues.
 //!
-//! - [`local`]: [`LocalExecutor`]
+//! - [`local`] holds [`LocalExecutor`]
 //! - [`builder`]: [`LocalExecutorBuilder`] and the handle of an executor's thread
 //! - [`proxy`]: what tasks see of their executor
 //! - [`core`](mod@core): the loop
@@ -9,7 +9,7 @@
 //! - [`placement`]: which CPUs
 //! - [`stall`]: tasks that do not give way
 //! - [`blocking`]: threads for what blocks
-//! - [`stats`]: counters
+//! - [`stats`] holds the counters
 
 mod blocking;
 mod builder;

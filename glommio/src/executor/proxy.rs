@@ -196,7 +196,6 @@ impl ExecutorProxy {
     }
 
     /// Yields if [`need_preempt`](Self::need_preempt) says so.
-    #[track_caller]
     pub async fn yield_if_needed(&self) {
         if self.need_preempt() {
             yield_now(Yield::Place).await;

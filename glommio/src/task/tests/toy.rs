@@ -134,12 +134,7 @@ impl Toy {
 
     /// The messages of the panics that reached the executor.
     pub(super) fn panic_messages(&self) -> Vec<String> {
-        self.scheduler
-            .panics
-            .borrow()
-            .iter()
-            .map(|payload| message(payload))
-            .collect()
+        self.scheduler.panics.borrow().iter().map(message).collect()
     }
 }
 
