@@ -3,11 +3,15 @@
 //! The pages form chunks of [`CHUNK_PAGES`]; a block is `2^order` pages, aligned to its own size
 //! within its chunk, so the block it was split from (and merges back into) is found by flipping one
 //! bit of its page number. Free blocks of one order are linked through the pages' own records:
-//! allocating and freeing take at most [`ORDERS`] steps however many chunks there are, touch no
-//! memory but these records, and allocate only when a chunk is added.
+//! splitting and merging a block take at most [`ORDERS`] steps however many chunks there are, touch
+//! no memory but these records, and allocate only when a chunk is added.
 //!
-//! Chunks come in two classes ([`Class`]); blocks of the better class are handed out first. Within
-//! a list the block freed last goes out first, because its memory is most likely still cached.
+//! A block that is freed is likely to be asked for again at once, by the next read. So a few freed
+//! blocks of each order are set aside as they are ([`KEPT`]) and go out first, the one freed last
+//! before all others, because its memory is most likely still cached. They are merged when nothing
+//! else can serve a request.
+//!
+//! Chunks come in two classes ([`Class`]); blocks of the better class are handed out first.
 //!
 //! This file knows page numbers only, never addresses: it contains no `unsafe`.
 
@@ -22,6 +26,9 @@ pub(super) const CHUNK_PAGES: u32 = 1 << (ORDERS - 1);
 
 /// Chunks that fit in a page number, minus one so that [`NIL`] is never a page.
 pub(super) const MAX_CHUNKS: usize = (u32::MAX / CHUNK_PAGES) as usize;
+
+/// Freed blocks of one class and order that are set aside unmerged, at most.
+const KEPT: u32 = 32;
 
 /// "No page": ends a free list.
 const NIL: u32 = u32::MAX;
@@ -43,6 +50,8 @@ enum State {
     Interior,
     /// First page of a block in the free list of its order.
     Free,
+    /// First page of a freed block that is set aside; its buddy does not merge with it.
+    Kept,
     /// First page of a block somebody holds.
     Used,
 }
@@ -50,7 +59,7 @@ enum State {
 /// What is known about one page. Everything but `class` is meaningful in a block's first page only.
 #[derive(Clone, Copy, Debug)]
 struct Page {
-    /// Neighbours in the free list; meaningful in `State::Free`.
+    /// Neighbours in the free list: both in `State::Free`, the next one in `State::Kept`.
     prev: u32,
     next: u32,
     /// Owners of the block; at least 1 in `State::Used`, 0 otherwise.
@@ -66,12 +75,21 @@ pub(super) struct Buddy {
     pages: Vec<Page>,
     /// First block of each free list, one list per class and order.
     heads: [[Head; ORDERS]; 2],
+    /// The blocks set aside, one stack per class and order.
+    kept: [[Kept; ORDERS]; 2],
     /// Bit `order` is set exactly when that list has a block.
     nonempty: [u16; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Head(u32);
+
+/// A stack of blocks, linked by `Page::next`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    top: Head,
+    blocks: u32,
+}
 
 impl Default for Head {
     fn default() -> Self {
@@ -134,7 +152,23 @@ impl Buddy {
     /// Takes a block of `order`, with one owner, and returns its first page.
     pub(super) fn allocate(&mut self, order: u8) -> Option<u32> {
         assert!((order as usize) < ORDERS);
+        let page = self.find(order).or_else(|| {
+            self.merge_kept();
+            self.find(order)
+        })?;
+        let record = &mut self.pages[page as usize];
+        record.order = order;
+        record.state = State::Used;
+        record.refs = 1;
+        Some(page)
+    }
+
+    /// Takes a block of `order` out of what is free; the caller sets its record.
+    fn find(&mut self, order: u8) -> Option<u32> {
         for class in CLASSES {
+            if let Some(page) = self.pop_kept(class, order) {
+                return Some(page);
+            }
             let fitting = self.nonempty[class as usize] >> order;
             if fitting == 0 {
                 continue;
@@ -146,10 +180,6 @@ impl Buddy {
                 have -= 1;
                 self.push(page + (1 << have), have);
             }
-            let record = &mut self.pages[page as usize];
-            record.order = order;
-            record.state = State::Used;
-            record.refs = 1;
             return Some(page);
         }
         None
@@ -174,10 +204,47 @@ impl Buddy {
         if record.refs > 0 {
             return false;
         }
-        let mut order = record.order;
-        record.state = State::Interior;
+        let Page { order, class, .. } = *record;
+        let kept = &mut self.kept[class as usize][order as usize];
+        if kept.blocks == KEPT {
+            self.merge(page);
+            return true;
+        }
+        record.state = State::Kept;
+        record.next = kept.top.0;
+        kept.top = Head(page);
+        kept.blocks += 1;
+        true
+    }
 
+    fn pop_kept(&mut self, class: Class, order: u8) -> Option<u32> {
+        let kept = &mut self.kept[class as usize][order as usize];
+        if kept.blocks == 0 {
+            return None;
+        }
+        let page = kept.top.0;
+        kept.top = Head(self.pages[page as usize].next);
+        kept.blocks -= 1;
+        Some(page)
+    }
+
+    /// Merges the blocks set aside.
+    fn merge_kept(&mut self) {
+        for class in CLASSES {
+            for order in 0..ORDERS as u8 {
+                while let Some(page) = self.pop_kept(class, order) {
+                    self.merge(page);
+                }
+            }
+        }
+    }
+
+    /// Puts a block that nobody owns into a free list, merged with its buddies as far as they are
+    /// free.
+    fn merge(&mut self, page: u32) {
+        let mut order = self.pages[page as usize].order;
         let mut block = page;
+        self.pages[page as usize].state = State::Interior;
         while (order as usize) < ORDERS - 1 {
             let buddy = block ^ (1 << order);
             let other = &self.pages[buddy as usize];
@@ -190,7 +257,6 @@ impl Buddy {
             order += 1;
         }
         self.push(block, order);
-        true
     }
 
     /// Number of owners of the block at `page`.
@@ -247,6 +313,19 @@ mod tests {
         let mut pages = 0;
         for class in CLASSES {
             for order in 0..ORDERS {
+                let kept = buddy.kept[class as usize][order];
+                let (mut at, mut blocks) = (kept.top.0, 0);
+                while at != NIL {
+                    let page = &buddy.pages[at as usize];
+                    assert_eq!(
+                        (page.state, page.order as usize, page.class, page.refs),
+                        (State::Kept, order, class, 0)
+                    );
+                    (at, blocks) = (page.next, blocks + 1);
+                }
+                assert!(blocks == kept.blocks && blocks <= KEPT);
+                pages += (blocks as usize) << order;
+
                 let (mut prev, mut at) = (NIL, buddy.heads[class as usize][order].0);
                 assert_eq!(at != NIL, buddy.nonempty[class as usize] >> order & 1 == 1);
                 while at != NIL {
@@ -291,6 +370,8 @@ mod tests {
                 assert!(buddy.release(page));
             }
             assert_eq!(free_pages(&buddy), pages as usize);
+            buddy.merge_kept();
+            assert_eq!(free_pages(&buddy), pages as usize);
             assert_eq!(buddy.nonempty, before, "{pages} pages did not merge back");
         }
     }
@@ -305,6 +386,25 @@ mod tests {
         // Too large for the registered chunk even when that is free.
         assert!(buddy.release(CHUNK_PAGES));
         assert!(buddy.allocate(7).unwrap() < CHUNK_PAGES);
+    }
+
+    #[test]
+    fn the_block_freed_last_goes_out_first_unless_it_must_be_merged() {
+        let mut buddy = Buddy::default();
+        buddy.add_chunk(CHUNK_PAGES, Class::Plain);
+        let blocks: Vec<u32> = (0..CHUNK_PAGES)
+            .map(|_| buddy.allocate(0).unwrap())
+            .collect();
+        blocks.iter().for_each(|block| drop(buddy.release(*block)));
+        assert_eq!(buddy.allocate(0), Some(blocks[KEPT as usize - 1]));
+        assert_eq!(buddy.allocate(0), Some(blocks[KEPT as usize - 2]));
+        buddy.release(blocks[KEPT as usize - 1]);
+        buddy.release(blocks[KEPT as usize - 2]);
+        assert_eq!(
+            buddy.allocate(8),
+            Some(0),
+            "kept blocks stood in the way of a large one"
+        );
     }
 
     #[test]
