@@ -321,11 +321,13 @@ impl DmaFile {
         let len = buffer.get().len();
         self.check_alignment("Writing", pos, len)?;
         let failed = self.failed("Writing");
+        let fixed = self.reactor.fixed_index_of(buffer.get());
         let mut done = 0;
         while done < len {
             let op = WriteDma {
                 fd: self.fd.clone(),
                 buffer,
+                fixed,
                 offset: pos + done as u64,
                 start: done,
                 len: (len - done).min(MAX_TRANSFER) as u32,

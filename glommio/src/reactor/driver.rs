@@ -114,6 +114,11 @@ impl Reactor {
         self.arena.allocate(bytes)
     }
 
+    /// The slot of `buffer` in the ring's table, if it is from this reactor's memory and registered.
+    pub(crate) fn fixed_index_of(&self, buffer: &DmaBuffer) -> Option<u16> {
+        self.arena.fixed_index_of(buffer)
+    }
+
     /// A future that runs `op` on this reactor's ring.
     pub(crate) fn submit<O: Operation>(&self, op: O) -> Submission<O> {
         Submission::new(self.ring.clone(), op)

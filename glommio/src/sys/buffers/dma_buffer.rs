@@ -108,7 +108,8 @@ impl DmaBuffer {
     }
 
     /// The index of the fixed buffer that contains this memory, if it is registered with the ring
-    /// of the executor it came from. See [`DmaArena::fixed_index_of`](super::DmaArena).
+    /// of the executor it came from. See [`DmaArena::fixed_index_of`](super::DmaArena) where it may be
+    /// another executor's.
     pub(crate) fn fixed_index(&self) -> Option<u16> {
         self.block.fixed_index()
     }

@@ -69,6 +69,7 @@ unsafe impl Operation for Statx {
 /// registered).
 pub(crate) struct ReadDma {
     pub(crate) fd: Fd,
+    /// From the arena of the ring that reads.
     pub(crate) buffer: DmaBuffer,
     pub(crate) offset: u64,
     /// The part of the buffer to fill.
@@ -111,6 +112,8 @@ impl WriteBuffer {
 pub(crate) struct WriteDma {
     pub(crate) fd: Fd,
     pub(crate) buffer: WriteBuffer,
+    /// The slot of the buffer in the table of the ring that writes; it may come from another one's.
+    pub(crate) fixed: Option<u16>,
     pub(crate) offset: u64,
     /// The part of the buffer to write.
     pub(crate) start: usize,
@@ -125,7 +128,7 @@ unsafe impl Operation for WriteDma {
         let buffer = self.buffer.get();
         debug_assert!(self.start + self.len as usize <= buffer.len());
         let ptr = buffer.as_bytes()[self.start..].as_ptr();
-        match buffer.fixed_index() {
+        match self.fixed {
             Some(index) => opcode::WriteFixed::new(fd, ptr, self.len, index)
                 .offset(self.offset)
                 .build(),
