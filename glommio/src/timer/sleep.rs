@@ -118,7 +118,7 @@ pub async fn sleep(wait: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LocalExecutor;
+    use crate::executor::LocalExecutor;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -181,7 +181,7 @@ mod tests {
                 .map(|i| {
                     let wait = Duration::from_millis(5 + (i * 7_919) % 40);
                     let order = order.clone();
-                    crate::spawn_local(async move {
+                    crate::executor::spawn_local(async move {
                         let timer = Timer::new(wait);
                         let deadline = timer.deadline;
                         timer.await;
