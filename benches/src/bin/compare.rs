@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Args)]
 struct Compare {
-    /// Workloads to run, comma-separated; also echo-<connections>x<bytes> and read-<depth>.
+    /// Workloads to run, comma-separated; also `echo-<connections>x<bytes>` and `read-<depth>`.
     #[arg(short, long, value_delimiter = ',', value_name = "NAME")]
     workloads: Vec<Workload>,
     /// Contenders to run, comma-separated.

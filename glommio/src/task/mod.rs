@@ -5,7 +5,7 @@
 //!
 //! This layer knows neither I/O nor time. It owns the memory of tasks, their states, their wakers
 //! and the inboxes through which other threads wake them. What it needs from above it asks through
-//! [`Schedule`].
+//! `Schedule`.
 //!
 //! | file | idea |
 //! |---|---|
