@@ -10,9 +10,6 @@ use glommio::{
     timer::{Timer, sleep},
 };
 
-use super::*;
-use crate::executor::LocalExecutor;
-
 const MS: Duration = Duration::from_millis(1);
 
 #[test]
@@ -74,7 +71,7 @@ fn ten_thousand_timers_fire_in_the_order_of_their_deadlines() {
             .map(|i| {
                 let wait = Duration::from_millis(5 + (i * 7_919) % 40);
                 let order = order.clone();
-                crate::executor::spawn_local(async move {
+                spawn_local(async move {
                     let deadline = Instant::now() + wait;
                     Timer::new(wait).await;
                     order.borrow_mut().push(deadline);
