@@ -1,8 +1,23 @@
 //! The load generator: one thread, blocking sockets, the same for every echo server.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+/// Accepts `connections` connections, with Nagle off: what every echo server begins with.
+///
+/// # Errors
+///
+/// If accepting fails.
+pub fn accept(listener: &TcpListener, connections: usize) -> io::Result<Vec<TcpStream>> {
+    (0..connections)
+        .map(|_| {
+            let (stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
+        .collect()
+}
 
 /// Connections to an echo server, each with at most one message in flight.
 #[derive(Debug)]
@@ -130,7 +145,6 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
     use std::thread;
 
     fn echo_with_std(connections: usize) -> (SocketAddr, thread::JoinHandle<()>) {

@@ -11,8 +11,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::Workload;
+use crate::contender::Contender;
 use crate::runner::{Amount, Runner};
-use crate::{Contender, Workload};
 
 /// The program that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ fn strace_line(line: &str) -> Option<(String, u64)> {
 pub fn count(
     counter: Counter,
     runner: &Runner,
-    contender: Contender,
+    contender: &dyn Contender,
     workload: Workload,
 ) -> io::Result<Calls> {
     let report = std::env::temp_dir().join(format!("glommio-count-{}", std::process::id()));

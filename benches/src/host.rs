@@ -94,18 +94,45 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     }
 }
 
-/// Sets the nice value of the process, -20 (first) to 19 (last).
-///
-/// # Errors
-///
-/// If the process may not raise its priority.
-pub fn set_nice(nice: i32) -> io::Result<()> {
-    // SAFETY: no memory is passed.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+/// A nice value of the process and of the session's group; the group's is put back at the end.
+#[derive(Debug)]
+pub struct Nice {
+    group_before: Option<String>,
+}
+
+const AUTOGROUP: &str = "/proc/self/autogroup";
+
+impl Nice {
+    /// Sets the nice value, -20 (first) to 19 (last).
+    ///
+    /// # Errors
+    ///
+    /// If the process may not raise its priority.
+    pub fn set(nice: i32) -> io::Result<Self> {
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Where the kernel groups processes by session (CONFIG_SCHED_AUTOGROUP), the nice value of a
+        // process counts within its group only; what competes with other sessions is the group's.
+        // The file reads "/autogroup-7 nice 0".
+        let group_before = fs::read_to_string(AUTOGROUP)
+            .ok()
+            .and_then(|text| Some(text.split_whitespace().last()?.to_owned()));
+        if group_before.is_some() {
+            fs::write(AUTOGROUP, nice.to_string())?;
+        }
+        Ok(Self { group_before })
+    }
+}
+
+impl Drop for Nice {
+    fn drop(&mut self) {
+        if let Some(before) = &self.group_before {
+            // The process ends now; there is nobody to tell.
+            let _ = fs::write(AUTOGROUP, before);
+        }
     }
 }
 

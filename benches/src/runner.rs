@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::contender::Setting;
+use crate::contender::{Contender, Setting};
 use crate::report::Round;
-use crate::{Contender, Sample, Workload, host};
+use crate::{Sample, Workload, host};
 
 /// How much to do in one measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Runner {
     /// If the child cannot be started or fails; its standard error goes to ours.
     pub fn round(
         &self,
-        contender: Contender,
+        contender: &dyn Contender,
         workload: Workload,
         amount: Amount,
     ) -> io::Result<Round> {
@@ -54,7 +54,12 @@ impl Runner {
         }
     }
 
-    fn work(&self, contender: Contender, workload: Workload, amount: Amount) -> io::Result<Round> {
+    fn work(
+        &self,
+        contender: &dyn Contender,
+        workload: Workload,
+        amount: Amount,
+    ) -> io::Result<Round> {
         let mut command = self.command("measure", contender);
         command.arg("--workload").arg(workload.to_string());
         match amount {
@@ -66,7 +71,11 @@ impl Runner {
             .stderr(Stdio::inherit())
             .output()?;
         if !output.status.success() {
-            return Err(io::Error::other(format!("{contender}: {}", output.status)));
+            return Err(io::Error::other(format!(
+                "{}: {}",
+                contender.name(),
+                output.status
+            )));
         }
         let [ops, wall_ns, cpu_ns, resident_kib] =
             numbers(&String::from_utf8_lossy(&output.stdout))?;
@@ -83,7 +92,7 @@ impl Runner {
 
     fn echo(
         &self,
-        contender: Contender,
+        contender: &dyn Contender,
         connections: usize,
         size: usize,
         amount: Amount,
@@ -103,12 +112,14 @@ impl Runner {
         }
         let status = child.wait()?;
         match round {
-            Ok(_) if !status.success() => Err(io::Error::other(format!("{contender}: {status}"))),
+            Ok(_) if !status.success() => {
+                Err(io::Error::other(format!("{}: {status}", contender.name())))
+            }
             other => other,
         }
     }
 
-    fn command(&self, role: &str, contender: Contender) -> Command {
+    fn command(&self, role: &str, contender: &dyn Contender) -> Command {
         let mut command = match self.under.split_first() {
             Some((tracer, arguments)) => {
                 let mut command = Command::new(tracer);
@@ -194,7 +205,7 @@ fn numbers<const N: usize>(line: &str) -> io::Result<[u64; N]> {
 ///
 /// If the work or writing fails.
 pub fn measure(
-    contender: Contender,
+    contender: &dyn Contender,
     workload: Workload,
     amount: Amount,
     setting: &Setting,
@@ -219,7 +230,7 @@ pub fn measure(
 
 // Finds how many operations fill `time`, which also warms everything up, and does that many.
 fn sized(
-    contender: Contender,
+    contender: &dyn Contender,
     workload: Workload,
     time: Duration,
     setting: &Setting,
@@ -245,7 +256,7 @@ fn sized(
 ///
 /// If the server cannot be set up or fails.
 pub fn serve(
-    contender: Contender,
+    contender: &dyn Contender,
     connections: usize,
     size: usize,
     setting: &Setting,
@@ -264,6 +275,7 @@ pub fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw::Raw;
 
     fn setting() -> Setting {
         Setting {
@@ -277,7 +289,7 @@ mod tests {
         std::thread::spawn(|| {
             let mut line = Vec::new();
             let amount = Amount::Ops(100);
-            measure(Contender::Raw, Workload::Nop, amount, &setting(), &mut line).unwrap();
+            measure(&Raw, Workload::Nop, amount, &setting(), &mut line).unwrap();
             let [ops, wall_ns, _, resident_kib] =
                 numbers(std::str::from_utf8(&line).unwrap()).unwrap();
             assert_eq!(ops, 100);
@@ -290,7 +302,7 @@ mod tests {
     #[test]
     fn an_amount_of_time_is_filled() {
         let time = Duration::from_millis(20);
-        let sample = sized(Contender::Raw, Workload::Yield, time, &setting()).unwrap();
+        let sample = sized(&Raw, Workload::Yield, time, &setting()).unwrap();
         assert!(sample.ops > 1000 && sample.wall > time / 8, "{sample:?}");
     }
 

@@ -25,6 +25,19 @@ pub use self::{
 ///
 /// `V` is what an error about a channel hands back; see
 /// [`ResourceType::Channel`].
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{LocalExecutorBuilder, Result};
+///
+/// fn answer() -> Result<i32, ()> {
+///     let handle = LocalExecutorBuilder::default().spawn(|| async { 42 })?;
+///     handle.join()
+/// }
+/// assert_eq!(answer()?, 42);
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 pub type Result<T, V> = std::result::Result<T, GlommioError<V>>;
 
 /// Everything that can go wrong in this crate.
@@ -33,6 +46,22 @@ pub type Result<T, V> = std::result::Result<T, GlommioError<V>>;
 /// [`EnhancedIoError`](Self::EnhancedIoError) survives the way there and back:
 /// converting the `io::Error` into a `GlommioError` again restores operation,
 /// path and file descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+///
+/// use glommio::{GlommioError, LocalExecutor, io::DmaFile};
+///
+/// LocalExecutor::default().run(async {
+///     let error = DmaFile::open("/no/such/file").await.unwrap_err();
+///     assert!(error.to_string().contains("path: Some(\"/no/such/file\")"));
+///     assert_eq!(error.raw_os_error(), Some(2));
+///     assert!(error.start_error().is_none());
+///     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+/// });
+/// ```
 pub enum GlommioError<T> {
     /// An error of the operating system, as it came.
     IoError(io::Error),
@@ -73,6 +102,20 @@ pub enum GlommioError<T> {
 }
 
 /// Requests that an executor refuses.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{ExecutorErrorKind, GlommioError, LocalExecutor, QueueErrorKind, TaskQueueHandle};
+///
+/// let executor = LocalExecutor::default();
+/// match executor.remove_task_queue(TaskQueueHandle::default()) {
+///     Err(GlommioError::ExecutorError(ExecutorErrorKind::QueueError { index, kind })) => {
+///         assert_eq!((index, kind), (0, QueueErrorKind::StillActive));
+///     }
+///     other => unreachable!("the default queue stays: {other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutorErrorKind {
     /// A request about a task queue failed.
@@ -88,6 +131,15 @@ pub enum ExecutorErrorKind {
 }
 
 /// Why a request about a task queue failed.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::QueueErrorKind;
+///
+/// assert_eq!(QueueErrorKind::NotFound.to_string(), "not found");
+/// assert_eq!(QueueErrorKind::StillActive.to_string(), "still active");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueErrorKind {
     /// The queue still has tasks.
@@ -97,6 +149,19 @@ pub enum QueueErrorKind {
 }
 
 /// Why an executor could not be built or joined.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
+///
+/// match LocalExecutorBuilder::new(Placement::Fixed(100_000)).make() {
+///     Err(GlommioError::BuilderError(BuilderErrorKind::NonExistentCpus { cpu })) => {
+///         assert_eq!(cpu, 100_000);
+///     }
+///     other => unreachable!("no host has that CPU: {other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub enum BuilderErrorKind {
     /// The placement names a CPU that does not exist, is not online, or that
@@ -127,6 +192,15 @@ pub enum BuilderErrorKind {
 }
 
 /// Failures of the machinery that talks to the kernel.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::ReactorErrorKind;
+///
+/// let error = ReactorErrorKind::MemLockLimit(65_536, 524_288);
+/// assert!(error.to_string().contains("memlock resource limit is too low: 65536"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReactorErrorKind {
     /// An operation was answered by the source of another kind of operation.
@@ -138,6 +212,21 @@ pub enum ReactorErrorKind {
 }
 
 /// The resource that an error is about.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{GlommioError, ResourceType, sync::Semaphore};
+///
+/// let semaphore = Semaphore::new(1);
+/// semaphore.close();
+/// match semaphore.try_acquire(1) {
+///     Err(GlommioError::Closed(ResourceType::Semaphore { requested, available })) => {
+///         assert_eq!((requested, available), (1, 1));
+///     }
+///     other => unreachable!("it is closed: {other:?}"),
+/// }
+/// ```
 pub enum ResourceType<T> {
     /// A semaphore.
     Semaphore {
@@ -175,6 +264,15 @@ impl<T> GlommioError<T> {
     /// The value that a channel could not take, handed back to its owner.
     ///
     /// `None` for errors that are not about a channel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{GlommioError, ResourceType};
+    ///
+    /// let error = GlommioError::WouldBlock(ResourceType::Channel("the message"));
+    /// assert_eq!(error.into_inner(), Some("the message"));
+    /// ```
     pub fn into_inner(self) -> Option<T> {
         match self {
             GlommioError::Closed(ResourceType::Channel(value))

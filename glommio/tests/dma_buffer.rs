@@ -1,6 +1,6 @@
 //! Buffers for direct I/O as users see them.
 
-use std::rc::Rc;
+use std::{panic::catch_unwind, rc::Rc};
 
 use glommio::{
     LocalExecutor,
@@ -56,4 +56,35 @@ fn results_and_buffers_outlive_their_executor() {
     assert_eq!(buffer.as_bytes(), [7; 4096]);
     assert_eq!(*read, [9; 4000]);
     assert_eq!(DmaBuffer::from(read).as_bytes(), [9; 4000]);
+}
+
+#[test]
+fn a_buffer_of_no_executor_outlives_those_that_write_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let mut buffer = glommio::allocate_dma_buffer_global(5000);
+    assert_eq!(buffer.as_bytes(), [0; 5000]);
+    assert_eq!(buffer.as_ptr() as usize % 4096, 0);
+    buffer.trim_to_size(4096);
+    buffer.as_bytes_mut().fill(b'g');
+    let buffer = Rc::new(buffer);
+    for block in 0..2 {
+        LocalExecutor::default().run(async {
+            let file = DmaFile::create(&path).await.unwrap();
+            let position = block * 4096;
+            let written = file.write_rc_at(buffer.clone(), position).await;
+            assert_eq!(written.unwrap(), 4096);
+            assert_eq!(*file.read_at(position, 4096).await.unwrap(), [b'g'; 4096]);
+            file.close().await.unwrap();
+        });
+    }
+    assert!(glommio::allocate_dma_buffer_global(0).is_empty());
+}
+
+#[test]
+fn a_buffer_larger_than_the_memory_is_refused_in_words() {
+    let panic = catch_unwind(|| glommio::allocate_dma_buffer_global(usize::MAX)).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    let expected = format!("cannot allocate a DMA buffer of {} bytes", usize::MAX);
+    assert_eq!(*text, expected);
 }

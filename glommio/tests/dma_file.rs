@@ -1,6 +1,15 @@
 //! Files with direct I/O as their users see them.
 
-use glommio::{GlommioError, LocalExecutor, io::DmaFile, spawn_local};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use glommio::{
+    GlommioError, Latency, LocalExecutor, Shares, executor, io::DmaFile, spawn_local,
+    spawn_local_into,
+};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     LocalExecutor::default().run(future)
@@ -123,4 +132,61 @@ fn operations_dropped_at_every_stage_are_harmless() {
             drop(open);
         });
     }
+}
+
+/// Gives way until it is told to end, or for so long that something must be wrong.
+async fn loop_of_yields(yields: impl AsyncFn(), done: Rc<Cell<bool>>) -> u64 {
+    let (start, mut rounds) = (Instant::now(), 0);
+    while !done.get() {
+        assert!(start.elapsed() < Duration::from_secs(120), "reads starve");
+        yields().await;
+        rounds += 1;
+    }
+    rounds
+}
+
+#[test]
+fn dd431_dd674_loops_of_yields_do_not_starve_reads_of_files() {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        let file = DmaFile::create(dir.path().join("file")).await.unwrap();
+        let buffer = file.alloc_dma_buffer(64 << 10);
+        file.write_at(buffer, 0).await.unwrap();
+        let queue = || executor().create_task_queue(Shares::default(), Latency::NotImportant, "");
+        // Beside the reader and in another queue, each kind alone and all together.
+        for kinds in [0b0001, 0b0010, 0b0100, 0b1000, 0b1111] {
+            let done = Rc::new(Cell::new(false));
+            let mut loops = Vec::new();
+            for kind in (0..4).filter(|kind| kinds & (1 << kind) != 0) {
+                let done = done.clone();
+                let task = match kind {
+                    0 => spawn_local(loop_of_yields(async || executor().yield_now().await, done)),
+                    1 => spawn_local(loop_of_yields(
+                        async || executor().yield_task_queue_now().await,
+                        done,
+                    )),
+                    2 => spawn_local_into(
+                        loop_of_yields(async || executor().yield_now().await, done),
+                        queue(),
+                    )
+                    .unwrap(),
+                    _ => spawn_local_into(
+                        loop_of_yields(async || executor().yield_task_queue_now().await, done),
+                        queue(),
+                    )
+                    .unwrap(),
+                };
+                loops.push(task);
+            }
+            for read in 0..50 {
+                let result = file.read_at(read % 16 * 4096, 4096).await.unwrap();
+                assert_eq!(result.len(), 4096);
+            }
+            done.set(true);
+            for task in loops {
+                assert!(task.await > 0, "kinds {kinds:b}");
+            }
+        }
+        file.close().await.unwrap();
+    });
 }

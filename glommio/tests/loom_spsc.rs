@@ -12,6 +12,7 @@ mod atomic {
     };
 }
 
+#[allow(dead_code)]
 #[path = "../src/channels/spsc_queue.rs"]
 mod spsc_queue;
 
@@ -167,5 +168,43 @@ fn items_left_behind_are_dropped_once_whichever_half_goes_last() {
         drop(consumer);
         pushing.join().unwrap();
         assert_eq!(Arc::strong_count(&item), 1);
+    });
+}
+
+#[test]
+fn batches_keep_order_and_lose_nothing() {
+    for (start, capacity) in [(0, 2), (usize::MAX, 3)] {
+        loom::model(move || {
+            let (mut producer, mut consumer) = make_at(start, capacity);
+            let pushing = thread::spawn(move || {
+                let mut numbers = (0..5_u32).map(Box::new);
+                let first = producer.try_push_batch(&mut numbers);
+                assert_eq!(first, capacity);
+                first + producer.try_push_batch(&mut numbers)
+            });
+            let mut popped = Vec::new();
+            let first = consumer.try_pop_batch(&mut popped, 1);
+            assert_eq!(popped.len(), first);
+            consumer.try_pop_batch(&mut popped, usize::MAX);
+            let pushed = pushing.join().unwrap();
+            consumer.try_pop_batch(&mut popped, usize::MAX);
+            assert_eq!(popped.len(), pushed);
+            assert!(popped.iter().map(|item| **item).eq(0..pushed as u32));
+            assert!(consumer.producer_disconnected());
+        });
+    }
+}
+
+#[test]
+fn a_batch_is_seen_as_a_whole() {
+    loom::model(|| {
+        let (mut producer, mut consumer) = make(4);
+        let pushing = thread::spawn(move || {
+            assert_eq!(producer.try_push_batch(&mut (0..3_u32).map(Box::new)), 3);
+        });
+        let mut popped = Vec::new();
+        let seen = consumer.try_pop_batch(&mut popped, usize::MAX);
+        assert!(seen == 0 || seen == 3, "{seen}");
+        pushing.join().unwrap();
     });
 }

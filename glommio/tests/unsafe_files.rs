@@ -28,7 +28,8 @@ const KERNEL_CRATES: &[&str] = &["io_uring", "libc"];
 /// The layers from the bottom up. A module names only modules of lower rows, and
 /// itself; what stands in one row stands side by side.
 const LAYERS: &[&[&str]] = &[
-    &["error", "test_alloc"],
+    &["error", "test_alloc", "test_cases"],
+    &["waiters"],
     &["sys"],
     &["task"],
     &["reactor"],
@@ -36,11 +37,15 @@ const LAYERS: &[&[&str]] = &[
     &[
         "channels", "io", "net", "process", "signal", "sync", "timer",
     ],
-    &["controllers"],
+    &["controllers", "future", "metrics"],
 ];
 
 /// Plain data structures over wakers: they stay usable outside any reactor.
-const NEVER_NAMES: &[(&str, &str)] = &[("channels", "reactor"), ("sync", "reactor")];
+const NEVER_NAMES: &[(&str, &str)] = &[
+    ("channels", "reactor"),
+    ("sync", "reactor"),
+    ("sync", "sys"),
+];
 
 #[test]
 fn unsafe_stands_only_in_the_files_allowed_to_have_it() {
@@ -56,6 +61,19 @@ fn unsafe_stands_only_in_the_files_allowed_to_have_it() {
     assert!(
         offenders.is_empty(),
         "`unsafe` outside {UNSAFE_ALLOWED:?}:\n{}",
+        offenders.join("\n")
+    );
+}
+
+#[test]
+fn every_unsafe_block_and_impl_says_why_it_is_sound() {
+    let offenders: Vec<String> = sources()
+        .iter()
+        .flat_map(Source::unsafe_without_reason)
+        .collect();
+    assert!(
+        offenders.is_empty(),
+        "no comment `SAFETY` on the lines above:\n{}",
         offenders.join("\n")
     );
 }
@@ -139,6 +157,47 @@ fn unsafe_is_excused_only_inside_a_public_contract() {
 }
 
 #[test]
+fn a_reason_stands_directly_above_its_block_or_the_statement_around_it() {
+    let file = Source::new(
+        "sys/sample.rs",
+        "// SAFETY: of the next line only.
+         let a = unsafe { f() };
+         let b = unsafe { f() };
+         // SAFETY: over two lines,
+         // and an attribute.
+         #[inline]
+         let c = unsafe { f() };
+         // SAFETY: above the statement.
+         let d = f(g)
+             .map(|x| unsafe { x.h() });
+         // SAFETY: of another statement.
+         let e = 1;
+         unsafe { f() };
+         // No reason.
+         unsafe impl Send for T {}
+         unsafe fn declared() {}
+         let f = [
+             // SAFETY: of the first.
+             unsafe { f() },
+             unsafe { f() },
+         ];
+         // SAFETY: an empty line is in between.
+
+         unsafe { f() };",
+    );
+    assert_eq!(
+        file.unsafe_without_reason(),
+        [
+            "sys/sample.rs:3",
+            "sys/sample.rs:13",
+            "sys/sample.rs:15",
+            "sys/sample.rs:20",
+            "sys/sample.rs:24"
+        ]
+    );
+}
+
+#[test]
 fn upward_and_sideways_paths_are_found_in_every_spelling() {
     let found = |path: &str, text: &str| Source::new(path, text).upward_paths().len();
     assert_eq!(found("sys/a.rs", "use crate::error::E;"), 0);
@@ -217,6 +276,7 @@ fn sources() -> Vec<Source> {
 struct Source {
     /// Relative to `src`.
     path: String,
+    lines: Vec<String>,
     tokens: Vec<Token>,
 }
 
@@ -229,6 +289,7 @@ impl Source {
     fn new(path: &str, text: &str) -> Self {
         Self {
             path: path.to_owned(),
+            lines: text.lines().map(|line| line.trim().to_owned()).collect(),
             tokens: tokenize(text),
         }
     }
@@ -239,6 +300,28 @@ impl Source {
             .filter(|token| wanted(&token.text))
             .map(|token| format!("{}:{}", self.path, token.line))
             .collect()
+    }
+
+    /// Where an `unsafe` block or implementation has no comment with `SAFETY`: in the lines of
+    /// comment directly above it, or above the statement that it stands in.
+    fn unsafe_without_reason(&self) -> Vec<String> {
+        (0..self.tokens.len())
+            .filter(|&at| self.text(at) == "unsafe" && matches!(self.text(at + 1), "{" | "impl"))
+            .map(|at| self.tokens[at].line)
+            .filter(|&line| !self.has_reason(line))
+            .map(|line| format!("{}:{line}", self.path))
+            .collect()
+    }
+
+    fn has_reason(&self, line: usize) -> bool {
+        let is_comment = |text: &&String| text.starts_with("//");
+        let before = &self.lines[..line - 1];
+        let rest = before.iter().rev().skip_while(|text| {
+            let ends_another = text.is_empty() || text.ends_with([';', '{', '}', ',']);
+            !is_comment(text) && (text.starts_with("#[") || !ends_another)
+        });
+        rest.take_while(is_comment)
+            .any(|text| text.contains("SAFETY"))
     }
 
     /// Where `unsafe` stands, except to declare one of [`UNSAFE_CONTRACTS`] and

@@ -4,6 +4,7 @@
 //! what is done about it. Where a runtime has something the kernel has not (tasks, timers, channels),
 //! the hand-made counterpart is the plainest data structure that does the job.
 
+mod contenders;
 mod echo;
 mod executor;
 mod file;
@@ -14,6 +15,7 @@ mod ring;
 mod tasks;
 mod timers;
 
+pub use contenders::{Raw, RawMsgRing, RawMultishot};
 pub use echo::{Receive, serve};
 pub use executor::make_and_drop;
 pub use file::random_reads;

@@ -62,7 +62,7 @@ pub struct Rung {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Limits {
-    /// Locked memory without which no executor starts; 0 since Linux 5.12.
+    /// Locked memory without which no executor starts; 0 from Linux 5.12 to 6.13.
     pub memlock_needed_bytes: u64,
     /// Locked memory that executors on all usable CPUs may register for direct I/O together. With
     /// less, buffers beyond it work unregistered.

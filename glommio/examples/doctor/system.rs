@@ -8,8 +8,9 @@ use crate::model::{Confinement, Cpu, Kernel, Limits, Rung, System, Topology};
 
 /// What an executor may register for direct I/O unless `io_memory` says otherwise.
 const IO_MEMORY_BYTES: u64 = 10 << 20;
-/// Rings counted as locked memory before this kernel.
-const RINGS_ARE_FREE_SINCE: (u32, u32) = (5, 12);
+/// Between these kernels rings are not counted as locked memory. Since the second they are regions
+/// of user memory, and counted like any other.
+const RINGS_ARE_FREE: std::ops::Range<(u32, u32)> = (5, 12)..(6, 14);
 /// What the rings of an executor take on kernels that count them.
 const RING_BYTES: u64 = 512 << 10;
 
@@ -46,7 +47,7 @@ fn ladder() -> Vec<Rung> {
 }
 
 fn limits(limits: &sysinfo::Limits, version: Option<(u32, u32)>, usable_cpus: usize) -> Limits {
-    let rings_count = version.is_some_and(|version| version < RINGS_ARE_FREE_SINCE);
+    let rings_count = version.is_some_and(|version| !RINGS_ARE_FREE.contains(&version));
     Limits {
         memlock_needed_bytes: if rings_count { RING_BYTES } else { 0 },
         memlock_wanted_bytes: IO_MEMORY_BYTES * usable_cpus as u64,
@@ -98,12 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rings_need_locked_memory_on_old_kernels_only() {
+    fn rings_need_locked_memory_on_old_and_on_new_kernels() {
         let host = sysinfo::limits();
         let needed = |version| limits(&host, version, 1).memlock_needed_bytes;
         assert_eq!(needed(Some((5, 10))), RING_BYTES);
         assert_eq!(needed(Some((5, 12))), 0);
-        assert_eq!(needed(Some((6, 18))), 0);
+        assert_eq!(needed(Some((6, 12))), 0);
+        assert_eq!(needed(Some((6, 18))), RING_BYTES);
         assert_eq!(needed(None), 0);
     }
 

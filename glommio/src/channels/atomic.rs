@@ -5,7 +5,7 @@
 //! every access.
 
 pub(super) use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -29,4 +29,13 @@ impl<T> UnsafeCell<T> {
     pub(super) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())
     }
+}
+
+/// A number that no other living thread has; never 0.
+pub(super) fn thread_token() -> usize {
+    thread_local! {
+        // Its address is the number.
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }

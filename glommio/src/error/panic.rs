@@ -23,6 +23,15 @@ pub struct PanicPayload {
 impl PanicPayload {
     /// Wraps what [`std::thread::JoinHandle::join`] or
     /// [`std::panic::catch_unwind`] returned as an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::PanicPayload;
+    ///
+    /// let payload = std::panic::catch_unwind(|| panic!("disk full")).unwrap_err();
+    /// assert_eq!(PanicPayload::new(payload).message(), "disk full");
+    /// ```
     pub fn new(payload: Box<dyn Any + Send>) -> Self {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             (*text).to_owned()
@@ -57,6 +66,20 @@ impl PanicPayload {
     /// # Panics
     ///
     /// Always, with the value that the other thread panicked with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::catch_unwind;
+    ///
+    /// use glommio::PanicPayload;
+    ///
+    /// let caught = catch_unwind(|| panic!("disk full")).unwrap_err();
+    /// let payload = PanicPayload::new(caught);
+    /// // What is to be done first, whatever has happened.
+    /// let again = catch_unwind(|| payload.resume()).unwrap_err();
+    /// assert_eq!(PanicPayload::new(again).message(), "disk full");
+    /// ```
     pub fn resume(self) -> ! {
         panic::resume_unwind(self.into_inner())
     }

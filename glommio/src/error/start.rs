@@ -5,6 +5,21 @@ use std::{error::Error, fmt, io};
 use super::GlommioError;
 
 /// What keeps io_uring from working on this host.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{LocalExecutorBuilder, StartCause};
+///
+/// match LocalExecutorBuilder::default().make() {
+///     Ok(executor) => executor.run(async { println!("here we go") }),
+///     Err(error) => match error.start_error().map(|start| start.cause()) {
+///         Some(StartCause::Denied) => println!("this container forbids io_uring"),
+///         Some(StartCause::MemlockLimit) => println!("raise the limit of locked memory"),
+///         _ => println!("{error}"),
+///     },
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartCause {
@@ -39,6 +54,22 @@ impl StartCause {
 /// Travels inside [`GlommioError::IoError`]; find it with
 /// [`GlommioError::start_error`]. Displayed, and printed by `unwrap`, as one
 /// line on what failed followed by one each on the cause and on the cure.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{LocalExecutorBuilder, StartCause};
+///
+/// if let Err(error) = LocalExecutorBuilder::default().make() {
+///     if let Some(start) = error.start_error() {
+///         eprintln!("{}: {}", start.failed(), start.why());
+///         eprintln!("to cure it: {}", start.cure());
+///         if start.cause() == StartCause::KernelTooOld {
+///             std::process::exit(2);
+///         }
+///     }
+/// }
+/// ```
 pub struct StartError {
     cause: StartCause,
     failed: String,

@@ -119,6 +119,26 @@ fn every_error() -> Vec<(GlommioError<Plain>, &'static str, io::ErrorKind)> {
             Kind::WouldBlock,
         ),
         (
+            E::WouldBlock(R::Gate),
+            "Gate operation would block",
+            Kind::WouldBlock,
+        ),
+        (
+            E::WouldBlock(R::File("locked".into())),
+            "File operation would block (locked)",
+            Kind::WouldBlock,
+        ),
+        (
+            E::CanNotBeClosed(semaphore(), "it is in use"),
+            "Semaphore can not be closed (requested: 3, available: 1): it is in use",
+            Kind::ResourceBusy,
+        ),
+        (
+            E::CanNotBeClosed(R::Channel(Plain(1)), "it is in use"),
+            "Channel can not be closed: it is in use",
+            Kind::ResourceBusy,
+        ),
+        (
             E::ReactorError(ReactorErrorKind::IncorrectSourceType("Open".into())),
             "Reactor error: Incorrect source type: Open",
             Kind::InvalidData,

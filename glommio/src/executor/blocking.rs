@@ -3,26 +3,25 @@
 //! Jobs wait in one queue, first come first served. A thread is started when a job arrives that no
 //! idle thread can take, up to the number the pool was made with, and stays until the pool is gone.
 //! A job that was accepted always runs: dropping its future or the pool does not call it back, and
-//! nobody waits for it then. The threads that drain the queue of a dropped pool end by themselves.
+//! nobody waits for it then; should it panic all the same, the pool's owner is told. The threads that drain the queue of a dropped pool end by themselves.
 //!
-//! The threads inherit the signal mask of the executor's thread and change nothing about it: a mask
-//! of their own would be inherited by every process that a job starts, which then ignored SIGTERM.
-//! A signal sent to the whole process may therefore interrupt a system call of a job, as on any
-//! other thread of the program.
+//! The threads inherit the signal mask of the executor's thread, and block what the program waits for
+//! by `glommio::signal`; nothing else: their mask is inherited by every process that a job starts,
+//! which then ignored SIGTERM. Other signals sent to the whole process may therefore interrupt a
+//! system call of a job, as on any other thread of the program.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use crate::task::discard;
+use super::{
+    blocking_job::{BlockingTask, OnUnobserved, Outcome, Slot},
+    queue::TaskQueueHandle,
+};
+use crate::{error::PanicPayload, sys::signals, task::discard};
 
 /// What a new thread of the pool does first: it binds itself to its CPUs.
 pub(crate) type ThreadSetup = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
@@ -40,6 +39,19 @@ pub(crate) struct BlockingPool {
     setups: Vec<ThreadSetup>,
     start_thread: StartThread,
     shared: Arc<Shared>,
+    on_unobserved: OnUnobserved,
+}
+
+/// What a pool has to do.
+#[cfg(feature = "metrics")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Threads that were started.
+    pub(super) threads: usize,
+    /// Of these, the ones that wait for a job.
+    pub(super) idle: usize,
+    /// Jobs that wait for a thread.
+    pub(super) queued: usize,
 }
 
 #[derive(Default)]
@@ -66,7 +78,11 @@ impl BlockingPool {
     ///
     /// # Panics
     /// If there is no setup: jobs would wait for ever.
-    pub(crate) fn new(executor_name: &str, setups: Vec<ThreadSetup>) -> BlockingPool {
+    pub(crate) fn new(
+        executor_name: &str,
+        setups: Vec<ThreadSetup>,
+        on_unobserved: OnUnobserved,
+    ) -> BlockingPool {
         assert!(!setups.is_empty(), "a blocking pool without threads");
         BlockingPool {
             // The operating system does not take names with a zero byte.
@@ -74,20 +90,21 @@ impl BlockingPool {
             setups,
             start_thread: |builder, job| builder.spawn(job).map(drop),
             shared: Arc::default(),
+            on_unobserved,
         }
     }
 
-    /// Queues `job` and returns the future of its result. The job runs whether or not the future is
+    /// Queues `job`, of a task of `queue`, and returns the future of its result. The job runs whether or not the future is
     /// polled; a panic in it resumes where the future is awaited.
     ///
     /// # Panics
     /// The future panics if the pool has no thread and the system refuses to start one.
-    pub(crate) fn run<F, R>(&self, job: F) -> BlockingTask<R>
+    pub(crate) fn run<F, R>(&self, queue: TaskQueueHandle, job: F) -> BlockingTask<R>
     where
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::new(queue, Arc::clone(&self.on_unobserved)));
         let theirs = Arc::clone(&slot);
         let job: Job = Box::new(move || {
             let result = panic::catch_unwind(AssertUnwindSafe(job));
@@ -96,7 +113,7 @@ impl BlockingPool {
         if let Err(error) = self.queue(job) {
             slot.finish(Outcome::NoThread(error));
         }
-        BlockingTask { slot }
+        BlockingTask::new(slot)
     }
 
     /// Queues `job` and starts a thread if it needs one. Fails if nobody would ever run it.
@@ -137,6 +154,19 @@ impl BlockingPool {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl BlockingPool {
+    /// How many threads and jobs there are now.
+    pub(super) fn load(&self) -> Load {
+        let state = self.shared.lock();
+        Load {
+            threads: state.threads,
+            idle: state.idle,
+            queued: state.queue.len(),
+        }
+    }
+}
+
 impl Drop for BlockingPool {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
@@ -165,6 +195,7 @@ impl Shared {
 
     /// The life of one thread.
     fn work_until_closed(&self, setup: &dyn Fn() -> io::Result<()>) {
+        signals::block_held();
         if let Err(error) = setup() {
             // The builder checked the placement; CPUs can still go away afterwards. A job on
             // another CPU is better than none.
@@ -177,10 +208,17 @@ impl Shared {
             );
         }
         while let Some(job) = self.next_job() {
-            // The job catches the panics of the user's closure. What is left are destructors of
-            // results that nobody waits for; the thread survives them too.
+            // The job catches the panics of the user's closure. What is left are those of foreign
+            // wakers; the thread survives them too.
             if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(job)) {
-                discard(payload);
+                let payload = PanicPayload::new(payload);
+                tracing::error!(
+                    target: "glommio::executor",
+                    thread = thread::current().name(),
+                    panic = payload.message(),
+                    "whoever awaits blocking work panicked when woken"
+                );
+                discard(payload.into_inner());
             }
         }
     }
@@ -204,110 +242,40 @@ impl Shared {
     }
 }
 
-/// The future of a job's result.
-///
-/// Dropping it does not stop the job.
-#[must_use = "the job runs anyway, but its result and its panic are lost"]
-pub(crate) struct BlockingTask<R> {
-    slot: Arc<Slot<R>>,
-}
-
-/// Where the job leaves its outcome for the future.
-struct Slot<R> {
-    state: Mutex<SlotState<R>>,
-}
-
-enum SlotState<R> {
-    /// The job is not finished; the waker of the last poll, if there was one.
-    Pending(Option<Waker>),
-    Finished(Outcome<R>),
-    /// The future has returned the outcome.
-    Taken,
-}
-
-enum Outcome<R> {
-    Done(Result<R, Box<dyn Any + Send>>),
-    NoThread(io::Error),
-}
-
-impl<R> Slot<R> {
-    fn new() -> Slot<R> {
-        Slot {
-            state: Mutex::new(SlotState::Pending(None)),
-        }
-    }
-
-    /// The lock is poisoned only by a waker that panics while cloned or compared, which leaves the
-    /// state as it was.
-    fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn finish(&self, outcome: Outcome<R>) {
-        let before = mem::replace(&mut *self.lock(), SlotState::Finished(outcome));
-        // Outside the lock: the woken thread may poll at once.
-        if let SlotState::Pending(Some(waker)) = before {
-            waker.wake();
-        }
-    }
-
-    /// The outcome, or `None` after noting whom to wake for it.
-    fn poll(&self, cx: &mut Context<'_>) -> Option<Outcome<R>> {
-        let mut state = self.lock();
-        if let SlotState::Pending(waker) = &mut *state {
-            let stale = match waker {
-                Some(waker) if waker.will_wake(cx.waker()) => None,
-                waker => waker.replace(cx.waker().clone()),
-            };
-            // A waker's destructor is foreign code: not under the lock.
-            drop(state);
-            drop(stale);
-            return None;
-        }
-        match mem::replace(&mut *state, SlotState::Taken) {
-            SlotState::Finished(outcome) => Some(outcome),
-            SlotState::Pending(_) | SlotState::Taken => {
-                drop(state);
-                panic!("the future of blocking work was polled after it had finished")
-            }
-        }
-    }
-}
-
-impl<R> Future for BlockingTask<R> {
-    type Output = R;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        match self.slot.poll(cx) {
-            None => Poll::Pending,
-            Some(Outcome::Done(Ok(result))) => Poll::Ready(result),
-            Some(Outcome::Done(Err(payload))) => panic::resume_unwind(payload),
-            Some(Outcome::NoThread(error)) => panic!(
-                "cannot start a thread for blocking work: {error} (is the limit of processes, \
-                 `ulimit -u` or the container's pids limit, reached?)"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Payload;
     use futures_lite::future::{block_on, poll_once, zip};
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::task::{Context, Waker};
 
     fn pool(threads: usize) -> BlockingPool {
         let no_setup: ThreadSetup = Arc::new(|| Ok(()));
-        BlockingPool::new("test", vec![no_setup; threads])
+        BlockingPool::new("test", vec![no_setup; threads], nobody_panics())
+    }
+
+    fn nobody_panics() -> OnUnobserved {
+        Arc::new(|_, payload| panic!("unobserved: {}", panic_text(payload)))
+    }
+
+    /// A pool of one thread, and the panics that nobody awaited.
+    fn watched_pool() -> (BlockingPool, mpsc::Receiver<(usize, String)>) {
+        let (sender, receiver) = mpsc::channel();
+        let mut pool = pool(1);
+        pool.on_unobserved = Arc::new(move |queue, payload| {
+            let _ = sender.send((queue.index(), panic_text(payload)));
+        });
+        (pool, receiver)
     }
 
     fn threads(pool: &BlockingPool) -> usize {
         pool.shared.lock().threads
     }
 
-    fn panic_text(payload: Box<dyn Any + Send>) -> String {
+    fn panic_text(payload: Payload) -> String {
         match payload.downcast::<String>() {
             Ok(text) => *text,
             Err(payload) => payload
@@ -321,23 +289,27 @@ mod tests {
     fn a_job_runs_on_a_named_thread_and_returns_its_result() {
         let pool = pool(1);
         assert_eq!(threads(&pool), 0, "started before it was needed");
-        let name = block_on(pool.run(|| thread::current().name().map(str::to_owned)));
+        let name = block_on(pool.run(TaskQueueHandle::default(), || {
+            thread::current().name().map(str::to_owned)
+        }));
         assert_eq!(name.as_deref(), Some("test-blocking-0"));
-        assert_eq!(block_on(pool.run(|| 7)), 7);
+        assert_eq!(block_on(pool.run(TaskQueueHandle::default(), || 7)), 7);
         assert_eq!(threads(&pool), 1);
     }
 
     #[test]
     fn a_name_with_a_zero_byte_is_made_fit() {
-        let pool = BlockingPool::new("a\0b", vec![Arc::new(|| Ok(()))]);
-        let name = block_on(pool.run(|| thread::current().name().map(str::to_owned)));
+        let pool = BlockingPool::new("a\0b", vec![Arc::new(|| Ok(()))], nobody_panics());
+        let name = block_on(pool.run(TaskQueueHandle::default(), || {
+            thread::current().name().map(str::to_owned)
+        }));
         assert_eq!(name.as_deref(), Some("a?b-blocking-0"));
     }
 
     #[test]
     fn the_future_can_cross_threads() {
         let pool = pool(1);
-        let task = pool.run(|| 5);
+        let task = pool.run(TaskQueueHandle::default(), || 5);
         assert_eq!(thread::spawn(|| block_on(task)).join().unwrap(), 5);
     }
 
@@ -348,7 +320,9 @@ mod tests {
         let tasks: Vec<_> = (0..100)
             .map(|number| {
                 let sender = sender.clone();
-                pool.run(move || sender.send(number).unwrap())
+                pool.run(TaskQueueHandle::default(), move || {
+                    sender.send(number).unwrap()
+                })
             })
             .collect();
         tasks.into_iter().for_each(block_on);
@@ -366,10 +340,14 @@ mod tests {
             .map(|_| {
                 let meeting = Arc::clone(&meeting);
                 // Finishes only if all three run at once.
-                pool.run(move || meeting.wait().is_leader())
+                pool.run(TaskQueueHandle::default(), move || {
+                    meeting.wait().is_leader()
+                })
             })
             .collect();
-        let more: Vec<_> = (0..20).map(|number| pool.run(move || number)).collect();
+        let more: Vec<_> = (0..20)
+            .map(|number| pool.run(TaskQueueHandle::default(), move || number))
+            .collect();
         let leaders = jobs.into_iter().map(block_on).filter(|leads| *leads);
         assert_eq!(leaders.count(), 1);
         for (number, task) in more.into_iter().enumerate() {
@@ -388,11 +366,13 @@ mod tests {
                 Err(io::Error::from(io::ErrorKind::InvalidInput))
             })
         };
-        let pool = BlockingPool::new("test", vec![setup(0), setup(1)]);
+        let pool = BlockingPool::new("test", vec![setup(0), setup(1)], nobody_panics());
         let meeting = Arc::new(Barrier::new(2));
         let other = Arc::clone(&meeting);
-        let first = pool.run(move || meeting.wait().is_leader());
-        let second = pool.run(move || other.wait().is_leader());
+        let first = pool.run(TaskQueueHandle::default(), move || {
+            meeting.wait().is_leader()
+        });
+        let second = pool.run(TaskQueueHandle::default(), move || other.wait().is_leader());
         let (first, second) = block_on(zip(first, second));
         assert_ne!(first, second);
         let mut ran = ran.lock().unwrap().clone();
@@ -403,13 +383,18 @@ mod tests {
     #[test]
     fn a_panic_resumes_at_the_await_and_the_pool_keeps_its_thread() {
         let pool = pool(1);
-        let id = block_on(pool.run(|| thread::current().id()));
+        let id = block_on(pool.run(TaskQueueHandle::default(), || thread::current().id()));
         for round in 0..10 {
-            let task = pool.run(move || -> () { panic!("in round {round}") });
+            let task = pool.run(TaskQueueHandle::default(), move || -> () {
+                panic!("in round {round}")
+            });
             let payload = panic::catch_unwind(AssertUnwindSafe(|| block_on(task))).unwrap_err();
             assert_eq!(panic_text(payload), format!("in round {round}"));
         }
-        assert_eq!(block_on(pool.run(|| thread::current().id())), id);
+        assert_eq!(
+            block_on(pool.run(TaskQueueHandle::default(), || thread::current().id())),
+            id
+        );
     }
 
     #[test]
@@ -417,8 +402,9 @@ mod tests {
         let pool = pool(1);
         let (go, wait) = mpsc::channel::<()>();
         let (sender, receiver) = mpsc::channel();
-        let gate = pool.run(move || wait.recv());
-        let mut task = Box::pin(pool.run(move || sender.send(1).unwrap()));
+        let gate = pool.run(TaskQueueHandle::default(), move || wait.recv());
+        let mut task =
+            Box::pin(pool.run(TaskQueueHandle::default(), move || sender.send(1).unwrap()));
         assert!(block_on(poll_once(&mut task)).is_none());
         drop(task);
         go.send(()).unwrap();
@@ -427,24 +413,70 @@ mod tests {
     }
 
     #[test]
-    fn an_unwanted_result_with_a_panicking_destructor_leaves_the_pool_whole() {
+    fn a_panic_after_the_future_was_dropped_is_reported() {
+        let (pool, unobserved) = watched_pool();
+        let (go, wait) = mpsc::channel::<()>();
+        drop(pool.run(TaskQueueHandle::new(3, 0), move || {
+            wait.recv().unwrap();
+            panic!("too late");
+        }));
+        go.send(()).unwrap();
+        assert_eq!(unobserved.recv(), Ok((3, "too late".to_owned())));
+        assert_eq!(block_on(pool.run(TaskQueueHandle::default(), || 1)), 1);
+    }
+
+    #[test]
+    fn a_panic_before_the_future_is_dropped_unpolled_is_reported() {
+        let (pool, unobserved) = watched_pool();
+        let task = pool.run(TaskQueueHandle::new(4, 0), || panic!("unseen"));
+        // The one thread has finished the first job when it runs the second.
+        block_on(pool.run(TaskQueueHandle::default(), || ()));
+        assert!(unobserved.try_recv().is_err(), "the future could still ask");
+        drop(task);
+        assert_eq!(unobserved.try_recv(), Ok((4, "unseen".to_owned())));
+    }
+
+    #[test]
+    fn a_panic_that_was_awaited_is_not_reported() {
+        let (pool, unobserved) = watched_pool();
+        let mut task = Box::pin(pool.run(TaskQueueHandle::default(), || panic!("seen")));
+        panic::catch_unwind(AssertUnwindSafe(|| block_on(&mut task))).unwrap_err();
+        drop(task);
+        block_on(pool.run(TaskQueueHandle::default(), || ()));
+        assert!(unobserved.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_job_that_got_no_thread_is_reported_if_nobody_awaits_it() {
+        let (mut pool, unobserved) = watched_pool();
+        pool.start_thread = |_, _| Err(io::Error::from(io::ErrorKind::WouldBlock));
+        drop(pool.run(TaskQueueHandle::new(5, 2), || ()));
+        let (queue, text) = unobserved.try_recv().unwrap();
+        assert_eq!(queue, 5);
+        assert!(text.starts_with("cannot start a thread"), "{text}");
+    }
+
+    #[test]
+    fn an_unwanted_result_with_a_panicking_destructor_is_reported_and_leaves_the_pool_whole() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {
-                if !thread::panicking() {
-                    panic::panic_any(Bomb);
-                }
+                panic!("destructor");
             }
         }
-        let pool = pool(1);
-        let id = block_on(pool.run(|| thread::current().id()));
+        let (pool, unobserved) = watched_pool();
+        let id = block_on(pool.run(TaskQueueHandle::default(), || thread::current().id()));
         let (go, wait) = mpsc::channel::<()>();
-        drop(pool.run(move || {
+        drop(pool.run(TaskQueueHandle::new(6, 0), move || {
             wait.recv().unwrap();
             Bomb
         }));
         go.send(()).unwrap();
-        assert_eq!(block_on(pool.run(|| thread::current().id())), id);
+        assert_eq!(unobserved.recv(), Ok((6, "destructor".to_owned())));
+        assert_eq!(
+            block_on(pool.run(TaskQueueHandle::default(), || thread::current().id())),
+            id
+        );
     }
 
     #[test]
@@ -452,8 +484,8 @@ mod tests {
         let pool = pool(1);
         let shared = Arc::clone(&pool.shared);
         let (go, wait) = mpsc::channel::<()>();
-        let running = pool.run(move || wait.recv());
-        let queued = pool.run(|| 2);
+        let running = pool.run(TaskQueueHandle::default(), move || wait.recv());
+        let queued = pool.run(TaskQueueHandle::default(), || 2);
         // Returns although `running` cannot finish before `go` is used.
         drop(pool);
         go.send(()).unwrap();
@@ -467,7 +499,7 @@ mod tests {
     #[test]
     fn idle_threads_end_with_the_pool() {
         let pool = pool(1);
-        block_on(pool.run(|| ()));
+        block_on(pool.run(TaskQueueHandle::default(), || ()));
         let shared = Arc::clone(&pool.shared);
         drop(pool);
         while Arc::strong_count(&shared) > 1 {
@@ -479,7 +511,7 @@ mod tests {
     fn no_thread_at_all_is_a_clear_panic_at_the_await() {
         let mut pool = pool(1);
         pool.start_thread = |_, _| Err(io::Error::from(io::ErrorKind::WouldBlock));
-        let task = pool.run(|| 1);
+        let task = pool.run(TaskQueueHandle::default(), || 1);
         let payload = panic::catch_unwind(AssertUnwindSafe(|| block_on(task))).unwrap_err();
         let text = panic_text(payload);
         assert!(
@@ -488,16 +520,16 @@ mod tests {
         );
         // The next job tries again.
         pool.start_thread = |builder, job| builder.spawn(job).map(drop);
-        assert_eq!(block_on(pool.run(|| 2)), 2);
+        assert_eq!(block_on(pool.run(TaskQueueHandle::default(), || 2)), 2);
     }
 
     #[test]
     fn a_thread_that_cannot_be_added_leaves_its_job_to_the_others() {
         let mut pool = pool(2);
         let (go, wait) = mpsc::channel::<()>();
-        let busy = pool.run(move || wait.recv());
+        let busy = pool.run(TaskQueueHandle::default(), move || wait.recv());
         pool.start_thread = |_, _| Err(io::Error::from(io::ErrorKind::WouldBlock));
-        let task = pool.run(|| 3);
+        let task = pool.run(TaskQueueHandle::default(), || 3);
         go.send(()).unwrap();
         assert_eq!(block_on(zip(busy, task)), (Ok(()), 3));
         assert_eq!(threads(&pool), 1);
@@ -513,7 +545,7 @@ mod tests {
         }
         let pool = pool(1);
         let (go, wait) = mpsc::channel::<()>();
-        let mut task = Box::pin(pool.run(move || wait.recv()));
+        let mut task = Box::pin(pool.run(TaskQueueHandle::default(), move || wait.recv()));
         let stale = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&stale));
         assert!(

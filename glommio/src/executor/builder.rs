@@ -1,23 +1,21 @@
-//! Building executors, here or on a thread of their own.
+//! Building one executor, here or on a thread of its own.
 
 use std::{fmt, future::Future, sync::mpsc, thread, time::Duration};
 
 use super::{
     core::{Config, forbid_inception},
     local::LocalExecutor,
-    placement::{Placement, PoolPlacement},
+    options::executor_options,
+    panics::{PanicHandler, PanicPolicy, UnobservedPanic},
+    placement::{CpuIter, Placement, PoolPlacement},
     stall::StallDetectionHandler,
+    stop::StopHandle,
 };
 use crate::{
     error::{GlommioError, Result},
-    reactor::ReactorConfig,
-    sys::affinity,
+    reactor::flush_messages,
+    sys::{affinity, signals, startup},
 };
-
-const DEFAULT_NAME: &str = "unnamed";
-const DEFAULT_IO_MEMORY_BYTES: usize = 10 << 20;
-const DEFAULT_RING_DEPTH: usize = 128;
-const DEFAULT_PREEMPT_TIMER: Duration = Duration::from_millis(100);
 
 /// Makes executors.
 ///
@@ -32,97 +30,56 @@ const DEFAULT_PREEMPT_TIMER: Duration = Duration::from_millis(100);
 /// assert_eq!(handle.join()?, 42);
 /// # Ok::<(), glommio::GlommioError<()>>(())
 /// ```
+///
+/// Options have defaults that suit most programs. All of them:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use glommio::{LocalExecutorBuilder, PoolPlacement, StopHandle};
+///
+/// let stop = StopHandle::new()?;
+/// let executor = LocalExecutorBuilder::default()
+///     .name("tuned")
+///     .io_memory(1 << 20)
+///     .ring_depth(256)
+///     .preempt_timer(Duration::from_millis(10))
+///     .spin_before_park(Duration::from_micros(20))
+///     .record_io_latencies(true)
+///     .blocking_thread_pool_placement(PoolPlacement::Unbound(4))
+///     .stop_handle(stop.clone())
+///     .make()?;
+/// executor.run(async {
+///     glommio::executor().spawn_blocking(move || stop.request_stop()).await;
+///     glommio::executor().stop_handle().requested().await;
+/// });
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 #[derive(Debug)]
 pub struct LocalExecutorBuilder {
     placement: Placement,
-    name: String,
-    io_memory_bytes: usize,
-    ring_depth: usize,
-    preempt_timer: Duration,
-    spin_before_park: Duration,
-    record_io_latencies: bool,
-    blocking: PoolPlacement,
+    config: Config,
     stall_handler: Option<Box<dyn StallDetectionHandler>>,
 }
+
+executor_options!(LocalExecutorBuilder);
 
 impl LocalExecutorBuilder {
     /// A builder for executors placed as `placement` says, everything else at its default.
     pub fn new(placement: Placement) -> LocalExecutorBuilder {
         LocalExecutorBuilder {
             placement,
-            name: DEFAULT_NAME.to_owned(),
-            io_memory_bytes: DEFAULT_IO_MEMORY_BYTES,
-            ring_depth: DEFAULT_RING_DEPTH,
-            preempt_timer: DEFAULT_PREEMPT_TIMER,
-            spin_before_park: Duration::ZERO,
-            record_io_latencies: false,
-            blocking: PoolPlacement::Unbound(1),
+            config: Config::default(),
             stall_handler: None,
         }
     }
 
     /// The name of the executor, and of its thread. Default: `unnamed`.
+    ///
+    /// The operating system shows the first 15 bytes of it.
     #[must_use = "the builder must be built to be useful"]
     pub fn name(mut self, name: &str) -> LocalExecutorBuilder {
-        name.clone_into(&mut self.name);
-        self
-    }
-
-    /// How many bytes of memory for direct I/O the executor may set aside. Default: 10 MiB.
-    ///
-    /// Memory is taken, and registered with the ring as far as `RLIMIT_MEMLOCK` allows, when it is
-    /// first used. Buffers beyond the limit come from the heap.
-    #[must_use = "the builder must be built to be useful"]
-    pub fn io_memory(mut self, io_memory: usize) -> LocalExecutorBuilder {
-        self.io_memory_bytes = io_memory;
-        self
-    }
-
-    /// How many file operations the ring works on at a time. Default: 128.
-    ///
-    /// More of them wait their turn; that is never an error. Operations that wait for others
-    /// (receive, accept, readiness) do not count.
-    #[must_use = "the builder must be built to be useful"]
-    pub fn ring_depth(mut self, ring_depth: usize) -> LocalExecutorBuilder {
-        self.ring_depth = ring_depth;
-        self
-    }
-
-    /// How long a task queue may run before [`need_preempt`] asks its task to yield. Default: 100 ms.
-    ///
-    /// [`need_preempt`]: crate::ExecutorProxy::need_preempt
-    #[must_use = "the builder must be built to be useful"]
-    pub fn preempt_timer(mut self, duration: Duration) -> LocalExecutorBuilder {
-        self.preempt_timer = duration;
-        self
-    }
-
-    /// How long an executor with nothing to do looks for work before it sleeps. Default: not at all.
-    ///
-    /// Spinning takes a CPU for itself and shortens the wait for completions and wake-ups that
-    /// arrive within the time.
-    #[must_use = "the builder must be built to be useful"]
-    pub fn spin_before_park(mut self, spin: Duration) -> LocalExecutorBuilder {
-        self.spin_before_park = spin;
-        self
-    }
-
-    /// Whether to record the latency of every I/O operation. Default: no.
-    #[must_use = "the builder must be built to be useful"]
-    pub fn record_io_latencies(mut self, enabled: bool) -> LocalExecutorBuilder {
-        self.record_io_latencies = enabled;
-        self
-    }
-
-    /// How many threads [`spawn_blocking`] has, and where they run. Default: one, unbound.
-    ///
-    /// [`spawn_blocking`]: crate::ExecutorProxy::spawn_blocking
-    #[must_use = "the builder must be built to be useful"]
-    pub fn blocking_thread_pool_placement(
-        mut self,
-        placement: PoolPlacement,
-    ) -> LocalExecutorBuilder {
-        self.blocking = placement;
+        name.clone_into(&mut self.config.name);
         self
     }
 
@@ -152,29 +109,6 @@ impl LocalExecutorBuilder {
         self
     }
 
-    fn config(&self) -> Config {
-        Config {
-            name: self.name.clone(),
-            reactor: ReactorConfig {
-                ring_depth: self.ring_depth,
-                io_memory_bytes: self.io_memory_bytes,
-                spin_before_park: self.spin_before_park,
-            },
-            preempt_timer: self.preempt_timer,
-            blocking: self.blocking.clone(),
-            record_io_latencies: self.record_io_latencies,
-        }
-    }
-
-    /// The CPUs to bind the executor's thread to; `None` for no binding.
-    fn binding(&self) -> Result<Option<Vec<usize>>, ()> {
-        let mut cpus = self.placement.clone().generate_cpu_set()?;
-        Ok(cpus
-            .next()
-            .cpu_binding()
-            .map(|cpus| cpus.into_iter().collect()))
-    }
-
     /// Makes an executor on the current thread, which is bound to its CPUs.
     ///
     /// # Errors
@@ -185,14 +119,20 @@ impl LocalExecutorBuilder {
     /// # Panics
     ///
     /// If an executor is running on this thread ("executor inception").
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::LocalExecutorBuilder;
+    ///
+    /// let executor = LocalExecutorBuilder::default().name("main").make()?;
+    /// assert_eq!(executor.run(async { 6 * 7 }), 42);
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn make(self) -> Result<LocalExecutor, ()> {
         forbid_inception();
-        if let Some(cpus) = self.binding()? {
-            affinity::bind_current_thread(&cpus)?;
-        }
-        let executor = LocalExecutor::new(self.config())?;
-        executor.detect_stalls(self.stall_handler)?;
-        Ok(executor)
+        let mut cpus = self.placement.generate_cpu_set()?;
+        make_here(cpus.next(), self.config, self.stall_handler)
     }
 
     /// Starts a thread with an executor that runs the future of `fut_gen`.
@@ -205,16 +145,17 @@ impl LocalExecutorBuilder {
     /// As for [`make`](Self::make), and when the thread cannot be started.
     #[must_use = "This spawns an executor on a thread, so you may need to call \
                   `JoinHandle::join()` to keep the main thread alive"]
-    pub fn spawn<G, F, T>(self, fut_gen: G) -> Result<ExecutorJoinHandle<T>, ()>
+    pub fn spawn<G, F, T>(mut self, fut_gen: G) -> Result<ExecutorJoinHandle<T>, ()>
     where
         G: FnOnce() -> F + Send + 'static,
         F: Future<Output = T> + 'static,
         T: Send + 'static,
     {
+        let stop = self.config.stop_handle()?;
         // The thread reports whether its executor is up before it runs the future.
         let (report, started) = mpsc::sync_channel::<Result<(), ()>>(1);
-        let thread = thread::Builder::new().name(self.name.clone());
-        let handle = thread.spawn(move || {
+        let name = self.config.name.clone();
+        let handle = start_thread(&name, move || {
             let executor = match self.make() {
                 Ok(executor) => executor,
                 Err(error) => {
@@ -227,7 +168,10 @@ impl LocalExecutorBuilder {
             Some(executor.run(async move { fut_gen().await }))
         })?;
         match started.recv() {
-            Ok(Ok(())) => Ok(ExecutorJoinHandle(handle)),
+            Ok(Ok(())) => Ok(ExecutorJoinHandle {
+                thread: handle,
+                stop,
+            }),
             Ok(Err(error)) => {
                 let _ = handle.join();
                 Err(error)
@@ -248,26 +192,111 @@ impl Default for LocalExecutorBuilder {
     }
 }
 
+impl Default for LocalExecutor {
+    /// An executor that is bound to no CPU, with the defaults of [`LocalExecutorBuilder`].
+    ///
+    /// # Panics
+    ///
+    /// If io_uring cannot be used here; the message says why and what to do.
+    /// [`LocalExecutorBuilder::make`] returns the error instead.
+    fn default() -> Self {
+        match LocalExecutorBuilder::new(Placement::Unbound).make() {
+            Ok(executor) => executor,
+            Err(error) => panic!("cannot make an executor: {error}"),
+        }
+    }
+}
+
+impl Config {
+    /// The handle by which the executor will be stopped; made now if none was given.
+    pub(super) fn stop_handle(&mut self) -> Result<StopHandle, ()> {
+        let stop = match &self.stop {
+            Some(stop) => stop.clone(),
+            None => StopHandle::new()?,
+        };
+        self.stop = Some(stop.clone());
+        Ok(stop)
+    }
+}
+
+/// Makes an executor on the current thread, which runs none and is bound to `cpus`.
+pub(super) fn make_here(
+    cpus: CpuIter,
+    config: Config,
+    stall_handler: Option<Box<dyn StallDetectionHandler>>,
+) -> Result<LocalExecutor, ()> {
+    if let Some(cpus) = cpus.cpu_binding() {
+        affinity::bind_current_thread(&cpus.into_iter().collect::<Vec<_>>())?;
+    }
+    let executor = LocalExecutor::new(config)?;
+    executor.detect_stalls(stall_handler)?;
+    Ok(executor)
+}
+
+/// Starts the thread of the executor called `name`.
+pub(super) fn start_thread<T: Send + 'static>(
+    name: &str,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, ()> {
+    // Whoever starts an executor waits until it is up.
+    flush_messages();
+    // The operating system does not take names with a zero byte.
+    let thread = thread::Builder::new().name(name.replace('\0', "?"));
+    thread
+        .spawn(|| {
+            signals::block_held();
+            f()
+        })
+        .map_err(|error| startup::thread_refused(name, error))
+}
+
 /// Waits for the thread of an executor.
 ///
 /// Dropping it lets the thread run on.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{LocalExecutorBuilder, executor};
+///
+/// let handle = LocalExecutorBuilder::default().name("server").spawn(|| async {
+///     executor().stop_handle().requested().await;
+///     "stopped"
+/// })?;
+/// assert_eq!(handle.thread().name(), Some("server"));
+/// handle.stop_handle().request_stop();
+/// assert_eq!(handle.join()?, "stopped");
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 #[must_use = "the thread runs on by itself; join it to get its result"]
-pub struct ExecutorJoinHandle<T: Send + 'static>(thread::JoinHandle<Option<T>>);
+pub struct ExecutorJoinHandle<T: Send + 'static> {
+    thread: thread::JoinHandle<Option<T>>,
+    stop: StopHandle,
+}
 
 impl<T: Send + 'static> ExecutorJoinHandle<T> {
     /// The thread.
     #[must_use]
     pub fn thread(&self) -> &thread::Thread {
-        self.0.thread()
+        self.thread.thread()
+    }
+
+    /// The handle by which the executor is asked to stop.
+    #[must_use]
+    pub fn stop_handle(&self) -> &StopHandle {
+        &self.stop
     }
 
     /// Waits until the executor has ended and gives the output of its future.
     ///
     /// # Errors
     ///
-    /// `BuilderError` with `ThreadPanic` if the future panicked.
+    /// `BuilderError` with `ThreadPanic` if the future panicked, or if the policy for
+    /// [unobserved panics](LocalExecutorBuilder::on_unobserved_panic) ended the executor.
     pub fn join(self) -> Result<T, ()> {
-        match self.0.join() {
+        // The executor may wait for what this thread has to say.
+        flush_messages();
+        match self.thread.join() {
             Ok(Some(output)) => Ok(output),
             Ok(None) => unreachable!("an executor that failed to start has no handle"),
             Err(payload) => Err(GlommioError::thread_panic(payload)),
@@ -277,6 +306,9 @@ impl<T: Send + 'static> ExecutorJoinHandle<T> {
 
 impl<T: Send + 'static> fmt::Debug for ExecutorJoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ExecutorJoinHandle").field(&self.0).finish()
+        f.debug_struct("ExecutorJoinHandle")
+            .field("thread", &self.thread)
+            .field("stop", &self.stop)
+            .finish()
     }
 }

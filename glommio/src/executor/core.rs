@@ -6,9 +6,9 @@
 //! ```
 
 use std::{
-    any::Any,
     cell::{Cell, RefCell},
     future::Future,
+    mem::ManuallyDrop,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,11 +16,17 @@ use std::{
 
 use super::{
     blocking::{BlockingPool, ThreadSetup},
+    panics::{PanicHandler, PanicOrigin, Unobserved},
     placement::PoolPlacement,
     preempt::Slice,
-    queues::{QueueSet, TaskQueue, TaskQueueHandle},
+    queue::{TaskQueue, TaskQueueHandle},
+    queues::QueueSet,
     shares::{Latency, Shares},
+    spans::{self, QueueSpans},
     stall::{StallDetectionHandler, StallDetector},
+    stolen::StolenTime,
+    stop::StopHandle,
+    stop_watch::Watches,
 };
 use crate::{
     error::{GlommioError, Result},
@@ -29,7 +35,7 @@ use crate::{
         affinity,
         clock::{Clock, Ticks},
     },
-    task::{self, RunOutcome, Runnable, Schedule, Tasks},
+    task::{self, RunOutcome, Runnable, Schedule, Tasks, join::Task},
 };
 
 /// While tasks are runnable, the reactor is looked after at least this often.
@@ -48,7 +54,8 @@ pub(super) struct Config {
     pub(super) reactor: ReactorConfig,
     pub(super) preempt_timer: Duration,
     pub(super) blocking: PoolPlacement,
-    pub(super) record_io_latencies: bool,
+    pub(super) panic_handler: PanicHandler,
+    pub(super) stop: Option<StopHandle>,
 }
 
 /// The state of one executor, shared by everything on its thread.
@@ -58,14 +65,16 @@ pub(super) struct Core {
     pub(super) queues: QueueSet,
     pub(super) reactor: Rc<Reactor>,
     pub(super) blocking: BlockingPool,
+    unobserved: Arc<Unobserved>,
     pub(super) clock: Clock,
     /// Usually none, and then it costs one look per slice.
     stalls: RefCell<Option<Rc<StallDetector>>>,
+    spans: QueueSpans,
     slice: Slice,
-    budget: Ticks,
+    stolen: StolenTime,
     look: Ticks,
     long_poll: Ticks,
-    /// The queue that is running, or the one that ran last.
+    /// The slot of the queue that is running, or of the one that ran last.
     current: Cell<u32>,
     /// The running task asks for something that ends the slice now.
     interrupt: Cell<bool>,
@@ -74,6 +83,8 @@ pub(super) struct Core {
     root_done: Cell<bool>,
     pub(super) counts: Counts,
     pub(super) started: Instant,
+    pub(super) stop: StopHandle,
+    pub(super) stop_watches: Watches,
 }
 
 /// What the loop has done so far.
@@ -85,22 +96,29 @@ pub(super) struct Counts {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    /// Never dropped, so that an executor can run in the destructor of another thread-local. Nothing
+    /// is lost by that: whoever enters an executor also leaves it.
+    static CURRENT: ManuallyDrop<RefCell<Option<Rc<Core>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Calls `f` with the executor that runs on this thread, if any.
 #[inline]
 pub(super) fn with_current<R>(f: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
-    let mut f = Some(f);
-    let result = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        f.take().map(|f| f(current.as_ref()))
-    });
-    match result {
-        Ok(Some(result)) => result,
-        // Thread-local storage is being torn down: no executor runs here.
-        _ => f.take().expect("called once")(None),
-    }
+    CURRENT.with(|current| f(current.borrow().as_ref()))
+}
+
+/// Whether the running task should let others run; not outside of an executor.
+pub(crate) fn need_preempt() -> bool {
+    with_current(|core| core.is_some_and(|core| core.need_preempt()))
+}
+
+/// The executor that runs on this thread, if any.
+///
+/// Where `with_current` would be given much to do: what is called with a future has it copied.
+#[inline(never)]
+pub(super) fn current() -> Option<Rc<Core>> {
+    with_current(|core| core.cloned())
 }
 
 /// # Panics
@@ -136,14 +154,22 @@ fn blocking_setups(placement: PoolPlacement) -> Result<Vec<ThreadSetup>, ()> {
 }
 
 impl Core {
-    pub(super) fn new(config: Config) -> Result<Rc<Core>, ()> {
+    pub(super) fn new(mut config: Config) -> Result<Rc<Core>, ()> {
+        let stop = config.stop_handle()?;
         let tasks =
             Tasks::new().map_err(|error| GlommioError::IoError(std::io::Error::other(error)))?;
         let reactor = Reactor::new(tasks.id(), config.reactor)?;
         let setups = blocking_setups(config.blocking)?;
-        let blocking = BlockingPool::new(&config.name, setups);
+        let unobserved = Unobserved::new(tasks.id(), &config.name, config.panic_handler);
+        let unobserved = Arc::new(unobserved);
+        let theirs = Arc::clone(&unobserved);
+        let blocking = BlockingPool::new(
+            &config.name,
+            setups,
+            Arc::new(move |queue, payload| theirs.report(PanicOrigin::BlockingJob, queue, payload)),
+        );
         let clock = Clock::get();
-        let queues = QueueSet::new(clock);
+        let queues = QueueSet::new(clock, config.preempt_timer);
         queues.create(Shares::default(), Latency::NotImportant, "default");
         Ok(Rc::new(Core {
             name: config.name,
@@ -151,10 +177,12 @@ impl Core {
             queues,
             reactor,
             blocking,
+            unobserved,
             clock,
             stalls: RefCell::default(),
+            spans: QueueSpans::default(),
             slice: Slice::new(clock),
-            budget: clock.ticks(config.preempt_timer),
+            stolen: StolenTime::new(clock),
             look: clock.ticks(Duration::from_nanos(LOOK_NS)),
             long_poll: clock.ticks(Duration::from_nanos(LONG_POLL_NS)),
             current: Cell::new(0),
@@ -163,6 +191,8 @@ impl Core {
             root_done: Cell::new(false),
             counts: Counts::default(),
             started: Instant::now(),
+            stop,
+            stop_watches: Watches::default(),
         }))
     }
 
@@ -190,24 +220,84 @@ impl Core {
         Ok(())
     }
 
-    /// The queue whose task is running.
+    /// Removes a queue that has no tasks.
+    pub(super) fn remove_queue(&self, handle: TaskQueueHandle) -> Result<(), ()> {
+        let origin = self.queues.get(handle)?.origin();
+        self.queues
+            .remove(handle, |slot| !self.tasks.forget_queue(slot))?;
+        self.reactor.forget_queue(origin);
+        self.spans.forget(handle);
+        Ok(())
+    }
+
+    /// The slot of the queue whose task is running.
     #[inline]
     pub(super) fn current_queue(&self) -> u32 {
         self.current.get()
     }
 
+    /// The queue whose task is running.
+    pub(super) fn current_handle(&self) -> TaskQueueHandle {
+        self.handle_of(self.current.get())
+    }
+
+    /// The queue in a slot.
+    fn handle_of(&self, slot: u32) -> TaskQueueHandle {
+        // Between two runs the queue that ran last may have been removed.
+        self.queues.handle_of(slot).unwrap_or_default()
+    }
+
+    /// Spawns a task from inside this executor.
+    #[inline]
+    pub(super) fn spawn<F>(&self, queue: u32, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (runnable, task) = self.tasks.prepare(queue, future);
+        self.schedule(runnable);
+        task
+    }
+
+    /// The queue for a task that is spawned by whoever runs on this thread: a task of this executor
+    /// hands its own queue on.
+    pub(super) fn spawning_queue(&self) -> u32 {
+        if with_current(|core| core.is_some_and(|core| core.id() == self.id())) {
+            self.current_queue()
+        } else {
+            0
+        }
+    }
+
     /// Whether the running task should let others run.
     #[inline]
     pub(super) fn need_preempt(&self) -> bool {
-        let over = self.slice.is_over(|| {
-            // Completions of latency-sensitive queues are looked for at once.
-            self.queues.min_latency().is_some() && self.reactor.wants_turn()
+        let over = self.slice.is_over(|now| {
+            // Who wakes a task from outside may be any queue's; completions and timers are looked
+            // for at once where they may be a latency-sensitive queue's.
+            !self.tasks.inbox_is_empty()
+                || (self.queues.latency_matters()
+                    && (self.reactor.wants_turn()
+                        || self.reactor.timers().seem_due(now)
+                        || self.reactor.polling_is_due(now)))
         });
         if over {
             // The task may yield now, and then its queue's turn is over.
             self.interrupt.set(true);
         }
         over
+    }
+
+    /// The running queue, so far alone, has got a competitor.
+    #[cold]
+    fn cut_slice(&self) {
+        let Ok(queue) = self.queues.get(self.current_handle()) else {
+            return;
+        };
+        let now = self.clock.now();
+        self.stolen.watch(now);
+        self.slice
+            .limit(now, self.queues.contended_slice(&queue, now));
     }
 
     /// The running task gives up the rest of its queue's turn.
@@ -224,15 +314,18 @@ impl Core {
     /// If the thread already runs an executor.
     fn enter<R>(self: &Rc<Self>, f: impl FnOnce() -> R) -> R {
         forbid_inception();
-        struct Leave;
-        impl Drop for Leave {
+        struct Leave<'a>(&'a Core);
+        impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                let core = CURRENT.try_with(|current| current.take());
+                self.0.spans.clear();
+                let core = CURRENT.with(|current| current.take());
                 drop(core);
             }
         }
         CURRENT.with(|current| current.replace(Some(self.clone())));
-        let _leave = Leave;
+        let span = spans::of_executor(self.id(), &self.name);
+        let _entered = span.enter();
+        let _leave = Leave(self);
         let _reactor = reactor::enter(self.reactor.clone());
         task::enter(self.tasks.id(), &**self, f)
     }
@@ -255,72 +348,115 @@ impl Core {
                 future.await
             };
             self.current.set(0);
+            // If the root panics as well, that is the panic to end with.
+            scopeguard::defer! { self.unobserved.clear() }
             let output = self.tasks.run_scoped(0, root, || self.run_loop());
+            if let Some(reason) = self.unobserved.take_reason() {
+                reason.resume();
+            }
             output.expect("the loop ends when the root future is gone")
         })
     }
 
     fn run_loop(&self) {
-        let mut next_look = 0;
+        let mut now = self.clock.now();
+        let mut last_look = now.wrapping_sub(self.look);
         loop {
-            if !self.tasks.inbox_is_empty() {
-                self.tasks.drain_inbox(|task| self.queues.push(task));
-            }
-            let mut now = self.clock.now();
-            while let Some(queue) = self.queues.pick(now) {
-                let budget = self
-                    .queues
-                    .min_latency()
-                    .map_or(self.budget, |l| l.min(self.budget));
+            self.drain_inbox();
+            // The queue that gave up its turn: it waits until I/O has been seen to.
+            let mut resting = None;
+            while let Some((queue, slice)) = self.queues.pick(now) {
+                if self.reactor.has_messages() {
+                    // A sleeping peer waits for its wake-up: do not make it wait for another queue.
+                    self.reactor.flush();
+                }
                 let start = now;
-                self.slice.begin(start, budget);
-                self.current.set(queue.index);
+                if self.queues.is_contended() {
+                    self.stolen.watch(start);
+                }
+                self.slice.begin(start, slice);
+                self.current.set(queue.slot());
+                self.reactor.set_origin(queue.origin());
                 let stalls = self.stalls.borrow().clone();
                 if let Some(stalls) = &stalls {
-                    let budget = Duration::from_nanos(self.clock.nanos(budget));
-                    stalls.enter_queue(TaskQueueHandle::new(queue.index as usize), budget);
+                    let budget = Duration::from_nanos(self.clock.nanos(self.queues.budget()));
+                    stalls.enter_queue(queue.handle, budget);
                 }
-                now = self.run_slice(&queue, start, start.saturating_add(budget), &mut next_look);
-                let gave_up = self.gave_up.replace(false);
-                let ran = now.saturating_sub(start);
+                let span = self.spans.of(&queue);
+                let entered = span.as_deref().map(tracing::Span::enter);
+                now = self.run_slice(&queue, start, &mut last_look);
+                drop(entered);
+                let mut ran = now.saturating_sub(start);
+                if self.queues.is_contended() {
+                    ran = self.stolen.without_stolen(ran, now);
+                } else {
+                    self.stolen.forget();
+                }
                 self.counts.busy.set(self.counts.busy.get() + ran);
-                self.queues.put_back(&queue, ran, now, gave_up);
+                self.queues.charge(&queue, ran, now);
                 if let Some(stalls) = stalls {
-                    let handle = TaskQueueHandle::new(queue.index as usize);
-                    stalls.leave_queue(handle, &queue.name);
+                    stalls.leave_queue(queue.handle, &queue.name);
                 }
-                if self.interrupt.replace(false) || now >= next_look {
+                let interrupted = self.interrupt.replace(false);
+                if self.gave_up.replace(false) {
+                    resting = Some(queue);
+                } else {
+                    self.queues.put_back(&queue, now, false);
+                }
+                if interrupted || now.wrapping_sub(last_look) >= self.look {
                     break;
                 }
             }
-            if self.root_done.get() {
+            let done = self.root_done.get() || self.unobserved.is_ending();
+            if done {
                 // What tasks queued so far (closes, sends) goes out before the caller goes on.
                 self.reactor.flush();
+            } else {
+                let idle = resting.is_none() && !self.queues.any_waiting();
+                if idle {
+                    self.stolen.forget();
+                }
+                self.reactor.turn(idle, || {
+                    !self.tasks.inbox_is_empty() || self.unobserved.is_ending()
+                });
+                now = self.clock.now();
+                last_look = now;
+            }
+            if let Some(queue) = resting {
+                self.drain_inbox();
+                self.queues.put_back(&queue, now, true);
+            }
+            if done {
                 return;
             }
-            let idle = !self.queues.any_active();
-            self.reactor.turn(idle, || !self.tasks.inbox_is_empty());
-            next_look = self.clock.now().saturating_add(self.look);
+        }
+    }
+
+    fn drain_inbox(&self) {
+        if !self.tasks.inbox_is_empty() {
+            self.tasks.drain_inbox(|task| self.schedule(task));
         }
     }
 
     /// Runs tasks of `queue` until none is runnable or the slice is over. Returns the time.
-    fn run_slice(
-        &self,
-        queue: &TaskQueue,
-        start: Ticks,
-        end: Ticks,
-        next_look: &mut Ticks,
-    ) -> Ticks {
+    fn run_slice(&self, queue: &TaskQueue, start: Ticks, last_look: &mut Ticks) -> Ticks {
         self.counts.slices.set(self.counts.slices.get() + 1);
         let mut now = start;
         let mut polls = 0u32;
         let mut until_look = POLLS_PER_LOOK;
+        // The polls before the last look at the clock.
+        let mut seen = 0;
         while let Some(task) = queue.run.pop_front() {
             match task.run() {
                 RunOutcome::Pending | RunOutcome::Done | RunOutcome::Cancelled => {}
-                RunOutcome::Yielded(task) => queue.run.push_back(task),
-                RunOutcome::Panicked(payload) => self.unobserved_panic(payload),
+                RunOutcome::Yielded(task) => {
+                    if self.interrupt.get() {
+                        // Whom another thread woke goes before the task that gives way.
+                        self.drain_inbox();
+                    }
+                    queue.run.push_back(task);
+                }
+                RunOutcome::Panicked(payload) => self.unobserved_panic(queue.slot(), payload),
             }
             polls += 1;
             if self.interrupt.get() {
@@ -335,14 +471,15 @@ impl Core {
                 continue;
             }
             let last = std::mem::replace(&mut now, self.clock.now());
-            if now >= end {
+            seen = polls;
+            if self.slice.is_past(now) {
                 break;
             }
-            if now >= *next_look {
+            if now.wrapping_sub(*last_look) >= self.look {
                 if self.reactor_wants_turn() {
                     break;
                 }
-                *next_look = now.saturating_add(self.look);
+                *last_look = now;
             }
             let spent = now.saturating_sub(last);
             until_look = if spent > self.long_poll * u64::from(POLLS_PER_LOOK) {
@@ -354,37 +491,28 @@ impl Core {
         self.counts
             .polls
             .set(self.counts.polls.get() + u64::from(polls));
-        if until_look == POLLS_PER_LOOK && polls > 0 {
-            now
-        } else {
-            self.clock.now()
-        }
+        if polls > seen { self.clock.now() } else { now }
     }
 
     fn reactor_wants_turn(&self) -> bool {
-        !self.tasks.inbox_is_empty() || self.reactor.wants_turn() || self.reactor.timer_is_due()
+        !self.tasks.inbox_is_empty()
+            || self.reactor.wants_turn()
+            || self.reactor.is_polling()
+            || self.reactor.timers().are_due()
+            || self.unobserved.is_ending()
     }
 
-    /// Drops every task, then shuts the reactor down. Panics of destructors are reported, not passed
-    /// on.
+    /// Drops every task, then shuts the reactor down. Panics of destructors are reported as
+    /// unobserved, not passed on; what the policy says about them comes too late.
     pub(super) fn shutdown(self: &Rc<Self>) {
         let close = || {
-            let report = self.tasks.close();
+            self.tasks.close(|queue, payload| {
+                let queue = self.handle_of(queue);
+                self.unobserved.report(PanicOrigin::Task, queue, payload);
+            });
             self.queues.clear();
-            if report.panics > 0 {
-                tracing::error!(
-                    target: "glommio::executor",
-                    executor = self.id(),
-                    panics = report.panics,
-                    first = report.first_panic.as_deref().map(panic_message),
-                    "destructors of tasks panicked while their executor was dropped"
-                );
-            }
-            // A payload's own destructor may panic.
-            if let Some(payload) = report.first_panic {
-                task::discard(payload);
-            }
             self.reactor.shutdown();
+            self.unobserved.clear();
         };
         // Destructors find their executor, unless it is dropped inside another one.
         if with_current(|current| current.is_none()) {
@@ -395,31 +523,29 @@ impl Core {
     }
 }
 
-/// The text of a panic.
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "a value that is not text"
-    }
-}
-
 impl Schedule for Core {
     #[inline]
     fn schedule(&self, task: Runnable) {
-        self.queues.push(task);
+        if self.queues.push(task) {
+            self.cut_slice();
+        }
     }
 
-    fn unobserved_panic(&self, payload: Box<dyn Any + Send>) {
-        tracing::error!(
-            target: "glommio::executor",
-            executor = self.id(),
-            queue = self.current.get(),
-            panic = panic_message(&*payload),
-            "a detached task panicked; the executor goes on"
-        );
-        task::discard(payload);
+    fn unobserved_panic(&self, queue: u32, payload: task::Payload) {
+        let queue = self.handle_of(queue);
+        self.unobserved.report(PanicOrigin::Task, queue, payload);
+        if self.unobserved.is_ending() {
+            self.interrupt.set(true);
+        }
+    }
+
+    #[cfg(feature = "debugging")]
+    fn tasks(&self) -> Option<&Tasks> {
+        Some(&self.tasks)
+    }
+
+    #[cfg(feature = "debugging")]
+    fn queue_index(&self, queue: u32) -> usize {
+        self.handle_of(queue).index()
     }
 }

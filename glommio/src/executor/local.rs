@@ -3,14 +3,13 @@
 use std::{fmt, future::Future, rc::Rc};
 
 use super::{
-    builder::LocalExecutorBuilder,
     core::{Config, Core},
-    placement::Placement,
-    queues::TaskQueueHandle,
+    queue::TaskQueueHandle,
     shares::{Latency, Shares},
     stall::StallDetectionHandler,
+    stop::StopHandle,
 };
-use crate::error::Result;
+use crate::{error::Result, task::join::Task};
 
 /// A single-threaded executor with its own io_uring.
 ///
@@ -44,14 +43,75 @@ impl LocalExecutor {
     ///
     /// # Panics
     ///
-    /// With the panic of `future`, if it panics. If an executor is running on this thread already
+    /// With the panic of `future`, if it panics. With a panic that nobody awaits, if the
+    /// [policy](crate::LocalExecutorBuilder::on_unobserved_panic) says so. If an executor is running on this thread already
     /// ("executor inception"). A panic of a spawned task does not get here; it resumes where the
     /// task is awaited.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.core.run(future)
     }
 
+    /// Spawns a task, whether or not the executor runs yet.
+    ///
+    /// The task starts with the next [`run`](Self::run); if there is none, it is dropped with the
+    /// executor. It goes into the queue of the running task if this executor is running, else into
+    /// the default queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::LocalExecutor;
+    ///
+    /// let executor = LocalExecutor::default();
+    /// let task = executor.spawn(async { 6 * 7 });
+    /// assert_eq!(executor.run(task), 42);
+    /// ```
+    ///
+    /// The task may outlive the caller's variables, so it cannot borrow them:
+    ///
+    /// ```compile_fail,E0597
+    /// use glommio::LocalExecutor;
+    ///
+    /// let executor = LocalExecutor::default();
+    /// {
+    ///     let text = String::from("gone before the task runs");
+    ///     executor.spawn(async { println!("{}", text) }).detach();
+    /// }
+    /// executor.run(async {});
+    /// ```
+    pub fn spawn<T>(&self, future: impl Future<Output = T> + 'static) -> Task<T>
+    where
+        T: 'static,
+    {
+        self.core.tasks.spawn(self.core.spawning_queue(), future)
+    }
+
+    /// The handle by which the executor is asked to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::LocalExecutor;
+    ///
+    /// let executor = LocalExecutor::default();
+    /// let stop = executor.stop_handle();
+    /// std::thread::spawn(move || stop.request_stop());
+    /// executor.run(async { glommio::executor().stop_handle().requested().await });
+    /// ```
+    pub fn stop_handle(&self) -> StopHandle {
+        self.core.stop.clone()
+    }
+
     /// The executor's number, unique within the process for all time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::LocalExecutor;
+    ///
+    /// let (first, second) = (LocalExecutor::default(), LocalExecutor::default());
+    /// assert_ne!(first.id(), second.id());
+    /// ```
     pub fn id(&self) -> usize {
         self.core.id()
     }
@@ -64,6 +124,18 @@ impl LocalExecutor {
     /// `IoError` with `InvalidInput` or `ResourceBusy` if the handler's
     /// [signal](StallDetectionHandler::signal) cannot be used, and with what the kernel says if it
     /// has no timer left. The executor goes on as before then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{DefaultStallDetectionHandler, LocalExecutor};
+    ///
+    /// let executor = LocalExecutor::default();
+    /// executor.detect_stalls(Some(Box::new(DefaultStallDetectionHandler {})))?;
+    /// executor.run(async { /* what is suspected to stall */ });
+    /// executor.detect_stalls(None)?;
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn detect_stalls(
         &self,
         handler: Option<Box<dyn StallDetectionHandler + 'static>>,
@@ -74,6 +146,18 @@ impl LocalExecutor {
     /// Adds a task queue, as [`ExecutorProxy::create_task_queue`] does for the running executor.
     ///
     /// [`ExecutorProxy::create_task_queue`]: crate::ExecutorProxy::create_task_queue
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{Latency, LocalExecutor, Shares, spawn_local_into};
+    ///
+    /// let executor = LocalExecutor::default();
+    /// let background = executor.create_task_queue(Shares::Static(10), Latency::NotImportant, "background");
+    /// executor.run(async move { spawn_local_into(async { 1 + 1 }, background)?.await; Ok(()) })
+    /// # .map_err(|error: glommio::GlommioError<()>| error)
+    /// # .unwrap();
+    /// ```
     pub fn create_task_queue(
         &self,
         shares: Shares,
@@ -89,25 +173,20 @@ impl LocalExecutor {
     ///
     /// `QueueError` with `NotFound` if there is no such queue, with `StillActive` if it has tasks or
     /// is the one that every executor starts with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{Latency, LocalExecutor, Shares};
+    ///
+    /// let executor = LocalExecutor::default();
+    /// let queue = executor.create_task_queue(Shares::default(), Latency::NotImportant, "short-lived");
+    /// executor.remove_task_queue(queue)?;
+    /// assert!(executor.remove_task_queue(queue).is_err());
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn remove_task_queue(&self, handle: TaskQueueHandle) -> Result<(), ()> {
-        self.core
-            .queues
-            .remove(handle, |index| self.core.tasks.any_in_queue(index))
-    }
-}
-
-impl Default for LocalExecutor {
-    /// An executor that is bound to no CPU, with the defaults of [`LocalExecutorBuilder`].
-    ///
-    /// # Panics
-    ///
-    /// If io_uring cannot be used here; the message says why and what to do.
-    /// [`LocalExecutorBuilder::make`] returns the error instead.
-    fn default() -> Self {
-        match LocalExecutorBuilder::new(Placement::Unbound).make() {
-            Ok(executor) => executor,
-            Err(error) => panic!("cannot make an executor: {error}"),
-        }
+        self.core.remove_queue(handle)
     }
 }
 

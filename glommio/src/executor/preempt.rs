@@ -19,7 +19,8 @@ const STRIDE: u32 = 8;
 pub(super) struct Slice {
     clock: Clock,
     sparse: Ticks,
-    end: Cell<Ticks>,
+    start: Cell<Ticks>,
+    budget: Cell<Ticks>,
     last: Cell<Ticks>,
     /// Calls left before the next look.
     skip: Cell<u32>,
@@ -31,7 +32,8 @@ impl Slice {
         Slice {
             clock,
             sparse: clock.ticks(Duration::from_nanos(SPARSE_NS)),
-            end: Cell::new(0),
+            start: Cell::new(0),
+            budget: Cell::new(0),
             last: Cell::new(0),
             skip: Cell::new(0),
             over: Cell::new(true),
@@ -40,10 +42,25 @@ impl Slice {
 
     /// A queue starts to run.
     pub(super) fn begin(&self, now: Ticks, budget: Ticks) {
-        self.end.set(now.saturating_add(budget));
+        self.start.set(now);
+        self.budget.set(budget);
         self.last.set(now);
         self.skip.set(0);
         self.over.set(false);
+    }
+
+    /// Leaves the slice no more than `rest` from `now` on.
+    pub(super) fn limit(&self, now: Ticks, rest: Ticks) {
+        let spent = now.wrapping_sub(self.start.get());
+        self.budget
+            .set(self.budget.get().min(spent.saturating_add(rest)));
+    }
+
+    /// Whether the time of the slice is over. That it is told by subtraction ends the slice also
+    /// when the counter jumps, forwards or back.
+    #[inline]
+    pub(super) fn is_past(&self, now: Ticks) -> bool {
+        now.wrapping_sub(self.start.get()) >= self.budget.get()
     }
 
     /// Ends the slice early.
@@ -51,9 +68,10 @@ impl Slice {
         self.over.set(true);
     }
 
-    /// Whether the slice is over.
+    /// Whether the slice is over: its time is, or `urgent` says so, which is asked with the time when
+    /// the clock is looked at.
     #[inline]
-    pub(super) fn is_over(&self, urgent: impl FnOnce() -> bool) -> bool {
+    pub(super) fn is_over(&self, urgent: impl FnOnce(Ticks) -> bool) -> bool {
         let skip = self.skip.get();
         if skip > 0 {
             self.skip.set(skip - 1);
@@ -62,12 +80,12 @@ impl Slice {
         self.look(urgent)
     }
 
-    fn look(&self, urgent: impl FnOnce() -> bool) -> bool {
+    fn look(&self, urgent: impl FnOnce(Ticks) -> bool) -> bool {
         let now = self.clock.now();
         let calls_were_close = now.wrapping_sub(self.last.get()) < self.sparse * u64::from(STRIDE);
         self.last.set(now);
         self.skip.set(if calls_were_close { STRIDE - 1 } else { 0 });
-        if now >= self.end.get() || urgent() {
+        if self.is_past(now) || urgent(now) {
             self.over.set(true);
         }
         self.over.get()
@@ -87,14 +105,14 @@ mod tests {
         let start = Instant::now();
         slice.begin(clock.now(), clock.ticks(Duration::from_millis(5)));
         let mut calls = 0u64;
-        while !slice.is_over(|| false) {
+        while !slice.is_over(|_| false) {
             calls += 1;
         }
         assert!(
             start.elapsed() >= Duration::from_micros(4_900),
             "{calls} calls"
         );
-        assert!(slice.is_over(|| false), "it stays over");
+        assert!(slice.is_over(|_| false), "it stays over");
     }
 
     #[test]
@@ -108,9 +126,30 @@ mod tests {
         };
         // The first look sees that the calls are far apart, so the next call looks too.
         step(Duration::from_micros(20));
-        slice.is_over(|| false);
+        slice.is_over(|_| false);
         step(Duration::from_millis(51));
-        assert!(slice.is_over(|| false), "the very next call sees it");
+        assert!(slice.is_over(|_| false), "the very next call sees it");
+    }
+
+    #[test]
+    fn a_slice_can_be_cut_but_not_extended() {
+        let slice = Slice::new(Clock::get());
+        slice.begin(1_000, 500);
+        slice.limit(1_100, 1_000);
+        assert!(!slice.is_past(1_499) && slice.is_past(1_500));
+        slice.limit(1_100, 50);
+        assert!(!slice.is_past(1_149) && slice.is_past(1_150));
+        slice.limit(1_100, Ticks::MAX);
+        assert!(slice.is_past(1_150));
+    }
+
+    #[test]
+    fn a_counter_that_jumps_ends_the_slice() {
+        let slice = Slice::new(Clock::get());
+        slice.begin(1_000_000, 500);
+        assert!(!slice.is_past(1_000_499));
+        assert!(slice.is_past(3), "back");
+        assert!(slice.is_past(u64::MAX), "forwards");
     }
 
     #[test]
@@ -118,8 +157,8 @@ mod tests {
         let clock = Clock::get();
         let slice = Slice::new(clock);
         slice.begin(clock.now(), clock.ticks(Duration::from_secs(60)));
-        assert!(!slice.is_over(|| false));
+        assert!(!slice.is_over(|_| false));
         slice.give_up();
-        assert!(slice.is_over(|| false));
+        assert!(slice.is_over(|_| false));
     }
 }

@@ -3,14 +3,28 @@
 use std::{fmt, rc::Rc, time::Duration};
 
 /// The smallest and the largest number of shares.
-const RANGE: std::ops::RangeInclusive<usize> = 1..=1000;
+pub(super) const RANGE: std::ops::RangeInclusive<usize> = 1..=1000;
 
 /// How urgent the tasks of a queue are.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use glommio::{Latency, LocalExecutor, Shares};
+///
+/// let executor = LocalExecutor::default();
+/// let soon = Latency::Matters(Duration::from_millis(2));
+/// let requests = executor.create_task_queue(Shares::Static(100), soon, "requests");
+/// let reports = executor.create_task_queue(Shares::Static(10), Latency::NotImportant, "reports");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Latency {
     /// A runnable task of this queue should not wait longer than this for the CPU: other queues are
-    /// asked to yield in time (see [`need_preempt`](crate::ExecutorProxy::need_preempt)), and the
-    /// queue is preferred once half of the time is over.
+    /// asked to yield after half of the time at most, and as soon as a completion arrives or a timer
+    /// is due (see [`need_preempt`](crate::ExecutorProxy::need_preempt)), and the queue goes first once it has
+    /// waited for the other half. For that it may get more of the CPU than its shares.
     Matters(Duration),
     /// The queue gets its share, whenever that is.
     NotImportant,
@@ -20,6 +34,17 @@ pub enum Latency {
 ///
 /// Between two busy queues the time is divided in the ratio of their shares. A queue alone may use
 /// all of it, whatever its shares.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{Latency, LocalExecutor, Shares};
+///
+/// let executor = LocalExecutor::default();
+/// let requests = executor.create_task_queue(Shares::Static(100), Latency::NotImportant, "requests");
+/// // A tenth of that, while both are busy.
+/// let reports = executor.create_task_queue(Shares::Static(10), Latency::NotImportant, "reports");
+/// ```
 #[derive(Clone)]
 pub enum Shares {
     /// A fixed number, clamped to 1..=1000.
@@ -64,11 +89,47 @@ impl Shares {
 }
 
 /// Decides the shares of a queue while it runs.
+///
+/// It is asked between two tasks, on the executor's thread, so the answer should not take long. It
+/// may spawn tasks and make queues. If it panics, that is logged and the shares stay as they are.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// use glommio::{Latency, LocalExecutor, Shares, SharesManager, executor};
+///
+/// /// One share for each item that waits.
+/// struct Backlog(Cell<usize>);
+///
+/// impl SharesManager for Backlog {
+///     fn shares(&self) -> usize {
+///         self.0.get()
+///     }
+///
+///     fn adjustment_period(&self) -> Duration {
+///         Duration::from_millis(100)
+///     }
+/// }
+///
+/// LocalExecutor::default().run(async {
+///     let backlog = Rc::new(Backlog(Cell::new(250)));
+///     assert_eq!(backlog.adjustment_period(), Duration::from_millis(100));
+///     assert_eq!(backlog.shares(), 250);
+///     let shares = Shares::Dynamic(backlog);
+///     let queue = executor().create_task_queue(shares, Latency::NotImportant, "work");
+///     assert_eq!(executor().task_queue_stats(queue)?.current_shares(), 250);
+///     Ok::<(), glommio::GlommioError<()>>(())
+/// })
+/// # .unwrap();
+/// ```
 pub trait SharesManager {
     /// The shares that the queue should have now; clamped to 1..=1000.
     fn shares(&self) -> usize;
 
-    /// How often [`shares`](Self::shares) is asked while the queue is busy. The default is 250 ms.
+    /// How long after one question to ask [`shares`](Self::shares) again. A queue is asked for when
+    /// its turn ends, so not while it is idle. The default is 250 ms.
     fn adjustment_period(&self) -> Duration {
         Duration::from_millis(250)
     }

@@ -16,11 +16,23 @@ use std::time::{Duration, Instant};
 
 use backtrace::{Backtrace, BacktraceFrame};
 
-use super::queues::TaskQueueHandle;
+use super::queue::TaskQueueHandle;
 use crate::sys::stall_timer::{SIGUSR1, StallTimer};
 use crate::task::discard;
 
 /// A task queue that ran for longer than it should have.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::StallDetection;
+///
+/// /// For a handler's `stall`.
+/// fn report(stall: StallDetection<'_>) {
+///     println!("queue {} of executor {}", stall.queue_handle, stall.executor);
+///     println!("ran {:?} longer than {:?}", stall.overage, stall.budget);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct StallDetection<'a> {
     /// The id of the executor.
@@ -63,6 +75,37 @@ impl fmt::Display for StallDetection<'_> {
 /// upset the recording.
 ///
 /// [`LocalExecutorBuilder::detect_stalls`]: crate::LocalExecutorBuilder::detect_stalls
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use glommio::{LocalExecutorBuilder, StallDetection, StallDetectionHandler, TaskQueueHandle};
+///
+/// /// Reports whoever runs twice as long as expected.
+/// #[derive(Debug)]
+/// struct Twice;
+///
+/// impl StallDetectionHandler for Twice {
+///     fn threshold(&self, _queue: TaskQueueHandle, expected: Duration) -> Option<Duration> {
+///         Some(expected)
+///     }
+///
+///     fn signal(&self) -> u8 {
+///         12 // SIGUSR2
+///     }
+///
+///     fn stall(&self, stall: StallDetection<'_>) {
+///         eprintln!("{} ran {:?} too long: {:?}", stall.queue_name, stall.overage, stall.trace);
+///     }
+/// }
+///
+/// let expected = Duration::from_millis(1);
+/// assert_eq!(Twice.threshold(TaskQueueHandle::default(), expected), Some(expected));
+/// assert_eq!(Twice.signal(), 12);
+/// let builder = LocalExecutorBuilder::default().detect_stalls(Some(Box::new(Twice)));
+/// ```
 pub trait StallDetectionHandler: fmt::Debug + Send + Sync {
     /// How much longer than `max_expected_runtime` the queue may run before that is a stall, or
     /// `None` to let it run for as long as it wants. Asked each time the queue starts to run, so
@@ -82,11 +125,34 @@ pub trait StallDetectionHandler: fmt::Debug + Send + Sync {
     /// Called on the executor's thread when a queue that stalled has stopped running.
     ///
     /// A panic in here is logged and ends there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{DefaultStallDetectionHandler, StallDetection, StallDetectionHandler};
+    ///
+    /// /// Forwards to the handler that logs.
+    /// fn forward(stall: StallDetection<'_>) {
+    ///     DefaultStallDetectionHandler {}.stall(stall);
+    /// }
+    /// ```
     fn stall(&self, detection: StallDetection<'_>);
 }
 
 /// Logs stalls: a queue that runs 10 % longer than it should is reported as a warning through
 /// [`tracing`], target `glommio::executor`. Uses the signal `SIGUSR1`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use glommio::{DefaultStallDetectionHandler, StallDetectionHandler, TaskQueueHandle};
+///
+/// let handler = DefaultStallDetectionHandler {};
+/// let threshold = handler.threshold(TaskQueueHandle::default(), Duration::from_millis(100));
+/// assert_eq!(threshold, Some(Duration::from_millis(10)));
+/// ```
 #[derive(Debug)]
 pub struct DefaultStallDetectionHandler {}
 
@@ -254,13 +320,25 @@ mod tests {
         let detector = StallDetector::new(7, Box::new(recorder)).unwrap();
         let queue = TaskQueueHandle::default();
 
-        detector.enter_queue(queue, BUDGET);
-        hog_the_executor(&detector);
-        assert!(
-            seen.lock().unwrap().is_empty(),
-            "reported from the signal handler"
-        );
-        detector.leave_queue(queue, "greedy");
+        // The machine may take the CPU away before it is in the function that stalls.
+        for round in 0.. {
+            assert!(round < 20, "none of the stalls was seen where it was");
+            seen.lock().unwrap().clear();
+            detector.enter_queue(queue, BUDGET);
+            hog_the_executor(&detector);
+            assert!(
+                seen.lock().unwrap().is_empty(),
+                "reported from the signal handler"
+            );
+            detector.leave_queue(queue, "greedy");
+            let seen = seen.lock().unwrap();
+            if seen
+                .iter()
+                .any(|stall| stall.text.contains("hog_the_executor"))
+            {
+                break;
+            }
+        }
         detector.enter_queue(queue, Duration::from_secs(3600));
         detector.leave_queue(queue, "modest");
 
@@ -272,7 +350,6 @@ mod tests {
         assert_eq!((stall.name.as_str(), stall.budget), ("greedy", BUDGET));
         assert!(stall.overage >= BUDGET / 10, "{:?}", stall.overage);
         let text = &stall.text;
-        assert!(text.contains("hog_the_executor"), "{text}");
         assert!(
             text.contains("\"greedy\"") && text.contains("budget of 2.0ms"),
             "{text}"

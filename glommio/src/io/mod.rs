@@ -5,6 +5,8 @@
 
 mod dma_file;
 mod open_options;
+#[cfg(test)]
+mod polled_tests;
 
 pub use crate::sys::buffers::{DmaBuffer, ReadResult};
 pub use dma_file::DmaFile;

@@ -1,11 +1,14 @@
 //! The reactor of the executor that runs on this thread.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, mem::ManuallyDrop, rc::Rc};
 
 use super::driver::Reactor;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    /// Never dropped, so that an executor can run in the destructor of another thread-local. Nothing
+    /// is lost by that: [`Entered`] takes out what [`enter`] puts in.
+    static CURRENT: ManuallyDrop<RefCell<Option<Rc<Reactor>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Makes `reactor` the current one until the guard is dropped.
@@ -23,8 +26,7 @@ pub(crate) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let former = self.former.take();
-        // The thread's locals may be gone already if an executor is dropped by another local.
-        let leaving = CURRENT.try_with(|current| current.replace(former));
+        let leaving = CURRENT.with(|current| current.replace(former));
         drop(leaving);
     }
 }
@@ -47,14 +49,5 @@ pub(crate) fn current() -> Rc<Reactor> {
 
 /// Calls `f` with the current reactor, if there is one.
 pub(crate) fn current_reactor<R>(f: impl FnOnce(Option<&Rc<Reactor>>) -> R) -> R {
-    let mut f = Some(f);
-    let result = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        f.take().map(|f| f(current.as_ref()))
-    });
-    match result {
-        Ok(Some(result)) => result,
-        // Thread-local storage is being torn down: no executor runs here.
-        _ => f.take().expect("called once")(None),
-    }
+    CURRENT.with(|current| f(current.borrow().as_ref()))
 }

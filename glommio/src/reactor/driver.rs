@@ -1,7 +1,6 @@
 //! One executor's view of the kernel and of time.
 
 use std::{
-    cell::{Cell, RefCell},
     io,
     rc::Rc,
     sync::Arc,
@@ -11,16 +10,22 @@ use std::{
 
 use super::{
     park::ParkState,
+    polled::{PolledIo, Step},
+    timers::Timers,
     wake::{self, Outbox, Target, WakeSlot},
-    wheel::{TICK_NS, TimerKey, Wheel},
 };
 use crate::{
     error::Result,
     sys::{
         buffers::{DmaArena, DmaBuffer, Registrar, socket::SocketBuffers},
+        clock::Ticks,
         eventfd::EventFd,
         features::{Rung, features},
-        op::{Operation, poll::WatchEventFd},
+        ledger::{Account, Origin, Totals},
+        op::{
+            Operation,
+            poll::{WatchEventFd, WatchOnce},
+        },
         ring::{Ring, RingCounters, Wait},
         startup,
         submission::Submission,
@@ -37,6 +42,8 @@ pub(crate) struct ReactorConfig {
     pub(crate) io_memory_bytes: usize,
     /// How long an idle executor spins before it sleeps.
     pub(crate) spin_before_park: Duration,
+    /// Whether the latencies of operations are recorded.
+    pub(crate) record_io_latencies: bool,
 }
 
 /// The ring, the timers and the wake-ups of one executor.
@@ -45,16 +52,12 @@ pub(crate) struct ReactorConfig {
 /// [`WakeSlot`] only.
 pub(crate) struct Reactor {
     ring: Rc<Ring>,
+    polled: PolledIo,
     arena: DmaArena,
     sockets: Rc<SocketBuffers>,
-    wheel: RefCell<Wheel<Waker>>,
-    /// The wheel counts nanoseconds from here.
-    epoch: Instant,
-    /// When the wheel wants to be turned next, in its nanoseconds, or earlier; `u64::MAX` without
-    /// timers.
-    next_timer_ns: Cell<u64>,
-    expired: RefCell<Vec<Waker>>,
+    timers: Timers,
     slot: &'static WakeSlot,
+    target: Arc<Target>,
     outbox: Outbox,
     spin_before_park: Duration,
 }
@@ -69,6 +72,9 @@ impl Reactor {
         task::set_notifier(wake::notify);
         let features = features()?;
         let ring = Ring::new(config.ring_depth, features)?;
+        if config.record_io_latencies {
+            ring.record_latencies();
+        }
         let refused = |what| move |error| startup::resource_refused(what, error);
         let eventfd = Arc::new(EventFd::new().map_err(refused("the wake-up eventfd"))?);
         let message_fd = if features.has(Rung::MsgRing) {
@@ -81,19 +87,19 @@ impl Reactor {
         ring.submit_driven(WatchEventFd::new(eventfd.clone(), multishot));
 
         let slot = wake::slot(id.slot());
-        slot.set_target(Some(Arc::new(Target {
+        let target = Arc::new(Target {
             eventfd,
             ring: message_fd,
-        })));
+        });
+        slot.set_target(target.clone());
         let registrar: Rc<dyn Registrar> = ring.clone();
         Ok(Rc::new(Reactor {
             arena: DmaArena::new(config.io_memory_bytes, Rc::downgrade(&registrar)),
             sockets: Rc::default(),
-            wheel: RefCell::new(Wheel::new(0)),
-            epoch: Instant::now(),
-            next_timer_ns: Cell::new(u64::MAX),
-            expired: RefCell::default(),
+            timers: Timers::new(),
+            polled: PolledIo::new(&config),
             slot,
+            target,
             outbox: Outbox::default(),
             spin_before_park: config.spin_before_park,
             ring,
@@ -128,74 +134,83 @@ impl Reactor {
         self.ring.counters()
     }
 
-    // ---- timers ----
+    // ---- polled I/O ----
 
-    fn now_ns(&self) -> u64 {
-        // 584 years fit.
-        self.epoch.elapsed().as_nanos() as u64
-    }
-
-    /// Wakes `waker` when `deadline` has passed, not before.
-    pub(crate) fn arm_timer(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        let since = deadline.saturating_duration_since(self.epoch).as_nanos();
-        let deadline_ns = u64::try_from(since).unwrap_or(u64::MAX);
-        let key = self.wheel.borrow_mut().arm(deadline_ns, waker);
-        // The wheel fires at the end of the deadline's tick. Looking too early would be harmless:
-        // the turn then asks the wheel.
-        let due_ns = deadline_ns
-            .div_ceil(TICK_NS)
-            .checked_mul(TICK_NS)
-            .unwrap_or(u64::MAX - 1);
-        self.next_timer_ns.set(self.next_timer_ns.get().min(due_ns));
-        key
-    }
-
-    /// Disarms a timer. A key that fired or was cancelled is ignored.
-    pub(crate) fn cancel_timer(&self, key: TimerKey) {
-        let waker = self.wheel.borrow_mut().cancel(key);
-        // Dropped outside the borrow: it may run code of others.
-        drop(waker);
-    }
-
-    /// Whether the timer is still to fire.
-    pub(crate) fn timer_is_armed(&self, key: TimerKey) -> bool {
-        self.wheel.borrow().is_armed(key)
-    }
-
-    /// Replaces the waker of an armed timer; a stale key is ignored.
-    pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) {
-        let old = match self.wheel.borrow_mut().payload_mut(key) {
-            Some(old) if !old.will_wake(waker) => Some(std::mem::replace(old, waker.clone())),
-            _ => None,
-        };
-        drop(old);
-    }
-
-    /// Whether a timer may be due: a turn would tell.
-    pub(crate) fn timer_is_due(&self) -> bool {
-        let next = self.next_timer_ns.get();
-        next != u64::MAX && self.now_ns() >= next
-    }
-
-    fn expire_timers(&self) -> usize {
-        if !self.timer_is_due() {
+    /// Direct I/O of up to so many bytes on files of the device can be polled for; zero: none can.
+    pub(crate) fn largest_polled_transfer(&self, device: (u32, u32)) -> u32 {
+        if self.ring.is_closed() {
             return 0;
         }
-        let mut expired = self.expired.take();
-        {
-            let mut wheel = self.wheel.borrow_mut();
-            wheel.expire(self.now_ns(), &mut expired);
-            self.next_timer_ns
-                .set(wheel.next_deadline_ns().unwrap_or(u64::MAX));
+        self.polled.largest_transfer(device, self.ring.features())
+    }
+
+    /// Takes it for granted that a device has poll queues.
+    #[cfg(test)]
+    pub(crate) fn assume_poll_queues(&self, number: (u32, u32)) {
+        self.polled.assume_poll_queues(number);
+    }
+
+    /// Behaves as if the kernel had refused the second ring.
+    #[cfg(test)]
+    pub(crate) fn refuse_polling(&self) {
+        self.polled.refuse();
+    }
+
+    /// A future that runs `op`, which reads or writes past the page cache, on the ring that polls.
+    pub(crate) fn submit_polled<O: Operation>(&self, op: O) -> Submission<O> {
+        let ring = self.polled.ring_for(self.ring.origin());
+        Submission::new(ring.unwrap_or(&self.ring).clone(), op)
+    }
+
+    /// What the ring that polls has done so far; `None` if there is none.
+    pub(crate) fn polled_counters(&self) -> Option<RingCounters> {
+        self.polled.ring().map(|ring| ring.counters())
+    }
+
+    /// Whether devices must be polled: a turn is wanted from time to time.
+    #[inline]
+    pub(crate) fn is_polling(&self) -> bool {
+        self.polled.busy().is_some()
+    }
+
+    /// Whether devices must be polled and were not for a while.
+    #[inline]
+    pub(crate) fn polling_is_due(&self, now: Ticks) -> bool {
+        self.polled.is_due(now)
+    }
+
+    // ---- accounts ----
+
+    /// Operations that are submitted from now on are `origin`'s.
+    #[inline]
+    pub(crate) fn set_origin(&self, origin: Origin) {
+        self.ring.set_origin(origin);
+    }
+
+    /// What all tasks did: on the main ring, and on the one that polls.
+    pub(crate) fn io_totals(&self) -> (Totals, Totals) {
+        let polled = self.polled.ring().map(|ring| ring.io_totals());
+        (self.ring.io_totals(), polled.unwrap_or_default())
+    }
+
+    /// What the tasks of a queue did: on the main ring, and on the one that polls.
+    pub(crate) fn io_of_queue(&self, queue: Origin) -> (Account, Account) {
+        let polled = self.polled.ring().map(|ring| ring.io_of_queue(queue));
+        (self.ring.io_of_queue(queue), polled.unwrap_or_default())
+    }
+
+    /// Forgets a queue; what it did stays in the totals.
+    pub(crate) fn forget_queue(&self, queue: Origin) {
+        self.ring.forget_queue(queue);
+        if let Some(ring) = self.polled.ring() {
+            ring.forget_queue(queue);
         }
-        let count = expired.len();
-        for waker in expired.drain(..) {
-            waker.wake();
-        }
-        if self.expired.borrow().capacity() < expired.capacity() {
-            self.expired.replace(expired);
-        }
-        count
+    }
+
+    /// The timers of this executor.
+    #[inline]
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     // ---- wake-ups ----
@@ -218,7 +233,15 @@ impl Reactor {
     /// (see [`Reactor::flush`]) before it goes on with other work.
     #[inline]
     pub(crate) fn has_messages(&self) -> bool {
-        !self.outbox.is_empty()
+        self.outbox.has_fresh()
+    }
+
+    /// Wakes `waker` once `eventfd` has been notified, which may have happened already, or when the
+    /// ring goes down. Costs one submission; the descriptor is not read.
+    pub(crate) fn watch(&self, eventfd: Arc<EventFd>, waker: Waker) {
+        if !self.ring.is_closed() {
+            self.ring.submit_driven(WatchOnce::new(eventfd, waker));
+        }
     }
 
     fn park(&self) -> &ParkState {
@@ -230,42 +253,76 @@ impl Reactor {
     /// Whether a turn would find something to do. Loads only, no system call.
     #[inline]
     pub(crate) fn wants_turn(&self) -> bool {
-        self.ring.wants_enter()
+        self.ring.wants_enter() || self.polled.ring().is_some_and(|ring| ring.wants_enter())
     }
 
-    /// Submits what is queued, without waiting.
+    /// Submits what is queued, without waiting. Whoever a queued message was to wake is awake then.
     pub(crate) fn flush(&self) {
+        let has_messages = self.has_messages();
         self.enter(Wait::No);
+        if has_messages {
+            // Some may be back: who knows when the next turn is.
+            self.ring.dispatch(wake::undelivered);
+        }
+        if let Some(ring) = self.polled.busy() {
+            report(ring.enter(Wait::No));
+        }
     }
 
     /// One turn: fires due timers, submits what is queued, takes completions. With `idle`, sleeps
-    /// until there is news, unless something is due or `has_work` (asked after the decision to sleep
+    /// until there is news (or polls, while devices must be polled), unless something is due or `has_work` (asked after the decision to sleep
     /// was announced to other threads) says otherwise.
     pub(crate) fn turn(&self, idle: bool, has_work: impl Fn() -> bool) {
-        let fired = self.expire_timers();
-        if !idle || fired > 0 || self.ring.has_completions() {
+        let fired = self.timers.fire();
+        let idle = idle && fired == 0 && !self.ring.has_completions();
+        if let Some(ring) = self.polled.busy() {
+            self.poll(ring, idle, &has_work);
+        } else if !idle {
             self.enter(Wait::No);
         } else if !self.spin(&has_work) {
-            self.sleep(&has_work);
+            self.sleep(&has_work, None);
         }
         self.ring.dispatch(wake::undelivered);
-        self.expire_timers();
+        self.timers.fire();
     }
 
-    fn sleep(&self, has_work: &impl Fn() -> bool) {
+    /// Submits what is queued and polls devices: once, or if `idle` until there is news of any kind,
+    /// with naps where it takes long.
+    #[cold]
+    fn poll(&self, ring: &Ring, idle: bool, has_work: &impl Fn() -> bool) {
+        self.enter(Wait::No);
+        loop {
+            report(ring.enter(Wait::No));
+            let answers = ring.dispatch(|_| ());
+            self.polled.asked(answers);
+            let news =
+                answers > 0 || self.ring.has_completions() || self.timers.are_due() || has_work();
+            if !idle || news {
+                return;
+            }
+            match self.polled.next_step() {
+                Step::Nap(limit) => return self.sleep(has_work, Some(limit)),
+                Step::Ask if self.ring.wants_enter() => self.enter(Wait::No),
+                Step::Ask => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    /// Sleeps until there is news, or for `limit`.
+    fn sleep(&self, has_work: &impl Fn() -> bool, limit: Option<Duration>) {
         if !self.park().prepare_park(|| !has_work()) {
             self.enter(Wait::No);
             return;
         }
-        let wait = match self.next_timer_ns.get() {
-            u64::MAX => Wait::Forever,
-            at => match at.saturating_sub(self.now_ns()) {
-                0 => Wait::No,
-                ns => Wait::For(Duration::from_nanos(ns)),
-            },
+        let limits = [self.timers.next_in(), limit];
+        let wait = match limits.into_iter().flatten().min() {
+            None => Wait::Forever,
+            Some(Duration::ZERO) => Wait::No,
+            Some(time) => Wait::For(time),
         };
         self.enter(wait);
         self.park().unpark();
+        self.polled.slept();
     }
 
     /// Spins for a while if so configured. Returns whether there is news.
@@ -276,7 +333,7 @@ impl Reactor {
         self.enter(Wait::No);
         let start = Instant::now();
         loop {
-            if self.ring.has_completions() || has_work() || self.timer_is_due() {
+            if self.ring.has_completions() || has_work() || self.timers.are_due() {
                 return true;
             }
             if self.ring.wants_enter() {
@@ -291,22 +348,30 @@ impl Reactor {
     }
 
     fn enter(&self, wait: Wait) {
-        if let Err(error) = self.ring.enter(wait) {
-            // Nothing that a retry mends at once: do not spin on it.
-            tracing::error!(target: "glommio::reactor", %error, "io_uring_enter failed");
-            std::thread::sleep(Duration::from_millis(1));
+        report(self.ring.enter(wait));
+        if !self.outbox.is_empty() {
+            self.outbox.submitted(self.ring.is_drained());
         }
-        self.outbox.submitted();
     }
 
-    /// Takes the executor off the map of other threads, disarms all timers and shuts the ring down.
+    /// Takes the executor off the map of other threads, disarms all timers and shuts the rings down.
     pub(crate) fn shutdown(&self) {
-        self.slot.set_target(None);
-        self.ring.shutdown();
-        self.outbox.submitted();
-        self.next_timer_ns.set(u64::MAX);
-        let wheel = self.wheel.replace(Wheel::new(0));
-        drop(wheel);
+        self.slot.remove_target(&self.target);
+        if let Some(ring) = self.polled.ring() {
+            // First: descriptors of its operations are closed on the main ring.
+            ring.shutdown(|_| ());
+        }
+        let all_taken = self.ring.shutdown(wake::undelivered);
+        self.outbox.submitted(all_taken);
+        self.timers.clear();
+    }
+}
+
+/// Reports what no retry mends at once, and does not spin on it.
+fn report(entered: io::Result<()>) {
+    if let Err(error) = entered {
+        tracing::error!(target: "glommio::reactor", %error, "io_uring_enter failed");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

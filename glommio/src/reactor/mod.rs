@@ -1,7 +1,9 @@
 //! The reactor of one executor: its ring, its timers, its wake-ups.
 //!
 //! - [`driver`]: the [`Reactor`] and its turn
-//! - [`wheel`]: timers, O(1) to arm and cancel, with no kernel object each
+//! - [`polled`]: the second ring, for devices that are polled
+//! - [`timers`]: pending timers, with no kernel object each
+//! - [`wheel`]: how they are kept, O(1) to arm, move and cancel
 //! - [`park`]: the protocol by which an executor falls asleep without missing a wake-up
 //! - [`wake`]: how other threads reach it
 //! - [`current`](mod@current): the reactor of the running executor
@@ -12,9 +14,12 @@ mod driver;
 mod park;
 #[cfg(test)]
 mod park_tests;
+mod polled;
+mod timers;
 mod wake;
 mod wheel;
 
-pub(crate) use current::{Entered, current, current_reactor, enter};
+pub(crate) use current::{current, current_reactor, enter};
 pub(crate) use driver::{Reactor, ReactorConfig};
-pub(crate) use wheel::TimerKey;
+pub(crate) use wake::flush_messages;
+pub(crate) use wheel::{TimerKey, Wheel};

@@ -110,6 +110,27 @@ pub(crate) fn bind_current_thread(cpus: &[usize]) -> Result<(), ()> {
     }
 }
 
+/// Binds the thread again as it was bound when this was made, when it is dropped on that thread.
+///
+/// Does nothing where the kernel does not tell or refuses.
+#[must_use]
+pub(crate) struct RestoreBinding(Option<Mask>);
+
+impl RestoreBinding {
+    pub(crate) fn of_current_thread() -> RestoreBinding {
+        before_binding();
+        RestoreBinding(sched_getaffinity(THIS_THREAD).ok())
+    }
+}
+
+impl Drop for RestoreBinding {
+    fn drop(&mut self) {
+        if let Some(mask) = &self.0 {
+            let _ = sched_setaffinity(THIS_THREAD, mask);
+        }
+    }
+}
+
 /// Lets the calling thread run on every CPU of the process again: threads
 /// inherit the binding of the thread that starts them, which is wrong for one
 /// that is meant to be unbound.
@@ -176,6 +197,17 @@ mod tests {
                 assert_eq!(cpu, *cpus.last().unwrap());
                 assert_eq!(current_thread().unwrap(), before);
             }
+        });
+    }
+
+    #[test]
+    fn a_binding_is_restored() {
+        on_a_thread(|| {
+            let before = current_thread().unwrap();
+            let restore = RestoreBinding::of_current_thread();
+            bind_current_thread(&before[..1]).unwrap();
+            drop(restore);
+            assert_eq!(current_thread().unwrap(), before);
         });
     }
 

@@ -33,6 +33,54 @@ impl EventFd {
         }
     }
 
+    /// Adds one to the counter from anywhere, signal handlers included: async-signal-safe, and
+    /// `errno` stays what it was.
+    pub(crate) fn notify_from_signal(&self) {
+        // SAFETY: the C library gives a valid pointer to the `errno` of the calling thread.
+        let errno = unsafe { &mut *libc::__errno_location() };
+        let before = *errno;
+        self.notify();
+        *errno = before;
+    }
+
+    /// Blocks the thread until the counter is not zero, and leaves it as it is.
+    pub(crate) fn wait(&self) {
+        let mut poll = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: `poll` is one structure, live during the call. The call fails for want of memory
+        // or by a signal; it is made again then.
+        while unsafe { libc::poll(&mut poll, 1, -1) } < 1 {}
+    }
+
+    /// Whether the counter is not zero.
+    #[cfg(test)]
+    pub(crate) fn is_raised(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: `poll` is one structure, live during the call.
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
+    /// Sets the counter, which is not zero, to zero. To be called by the only one who does so.
+    pub(crate) fn consume(&self) {
+        let mut counter = [0u8; 8];
+        // SAFETY: `counter` is eight writable bytes, the size that eventfd(2) demands. An interrupted
+        // read leaves the counter to the next one.
+        unsafe {
+            libc::read(
+                self.0.as_raw_fd(),
+                counter.as_mut_ptr().cast(),
+                counter.len(),
+            )
+        };
+    }
+
     pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::ring::Ring;
+use super::{ledger::IoKind, ring::Ring};
 
 /// A descriptor that its owner and the operations on it hold together. Closed on the ring when the
 /// last share is dropped, or at once where the ring is gone.
@@ -16,14 +16,27 @@ pub(crate) struct Fd(Rc<Inner>);
 struct Inner {
     raw: RawFd,
     ring: Rc<Ring>,
+    /// As what closing it is counted.
+    closing: Option<IoKind>,
 }
 
 impl Fd {
     /// Takes the descriptor over; operations on it will run on `ring`.
     pub(crate) fn new(fd: OwnedFd, ring: Rc<Ring>) -> Self {
+        Fd::counted(fd, ring, None)
+    }
+
+    /// As [`new`](Self::new), for a file that an operation of `ring` opened: closing it is counted as
+    /// opening it was.
+    pub(crate) fn of_file(fd: OwnedFd, ring: Rc<Ring>) -> Self {
+        Fd::counted(fd, ring, Some(IoKind::FileClose))
+    }
+
+    fn counted(fd: OwnedFd, ring: Rc<Ring>, closing: Option<IoKind>) -> Self {
         Fd(Rc::new(Inner {
             raw: fd.into_raw_fd(),
             ring,
+            closing,
         }))
     }
 
@@ -33,11 +46,6 @@ impl Fd {
 
     pub(crate) fn ring(&self) -> &Rc<Ring> {
         &self.0.ring
-    }
-
-    /// How many shares there are: the owner's, and one for each operation in flight.
-    pub(crate) fn shares(&self) -> usize {
-        Rc::strong_count(&self.0)
     }
 
     /// Takes the descriptor out, if this is its only share.
@@ -78,7 +86,7 @@ impl std::os::fd::AsFd for Fd {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.ring.close_fd(self.raw);
+        self.ring.close_fd(self.raw, self.closing);
     }
 }
 

@@ -11,17 +11,23 @@
 //! `GLOMMIO_DISABLE=name,name` (or `all`) in the environment switches rungs off, so that fallbacks
 //! are tested on a new kernel. It is read once, with the probe.
 
-use std::sync::OnceLock;
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::OnceLock,
+};
 
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::{IoUring, Probe, opcode, types};
 
-use super::startup;
+use super::{pidfd::pidfd, startup};
 use crate::error::Result;
 
 /// One optional step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Rung {
+    IoPoll,
+    Pidfd,
     ExtArg,
     PathOps,
     MultishotPoll,
@@ -72,6 +78,10 @@ macro_rules! rungs {
 }
 
 rungs! {
+    IoPoll "io_poll" "5.1" "polling devices that have poll queues for completions of direct I/O"
+        "an interrupt per completion, also on devices that could be polled";
+    Pidfd "pidfd" "5.3" "waiting for child processes without a thread for each"
+        "a thread per child that is waited for";
     ExtArg "ext_arg" "5.11" "waiting until the next timer inside the one enter call"
         "one timeout submission per sleep";
     PathOps "path_ops" "5.15" "rename, unlink, mkdir, link and symlink on the ring"
@@ -105,7 +115,7 @@ rungs! {
     NoSqArray "no_sqarray" "6.6" "a submission queue without the index array"
         "one memory write more per submission";
     Waitid "waitid" "6.7" "waiting for child processes on the ring"
-        "process waits use a pidfd";
+        "one pidfd per child that is waited for";
     Ftruncate "ftruncate" "6.9" "truncating files on the ring"
         "truncation takes a helper thread";
     RecvBundle "recv_bundle" "6.10" "one completion for several receive buffers"
@@ -142,6 +152,13 @@ impl Features {
     /// Whether `GLOMMIO_DISABLE` names `rung`.
     pub(crate) fn disabled(&self, rung: Rung) -> bool {
         self.disabled >> (rung as u32) & 1 != 0
+    }
+
+    /// The same without one of them.
+    #[cfg(test)]
+    pub(crate) fn without(mut self, rung: Rung) -> Features {
+        self.disabled |= 1 << (rung as u32);
+        self
     }
 
     fn offer(&mut self, rung: Rung, yes: bool) {
@@ -197,14 +214,23 @@ const BASE: &[(u8, &str)] = &[
 fn probe() -> Result<Features, ()> {
     let mut ring = IoUring::new(4).map_err(|e| startup::ring_refused(&e, 4))?;
     let mut ops = Probe::new();
-    ring.submitter()
-        .register_probe(&mut ops)
-        .map_err(|_| startup::operation_missing("PROBE", "5.6"))?;
+    let probed = ring.submitter().register_probe(&mut ops);
+    probed.map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => startup::operation_missing("PROBE", "5.6"),
+        _ => startup::call_refused("io_uring_register", &error),
+    })?;
     for (code, name) in BASE {
         if !ops.is_supported(*code) {
             return Err(startup::operation_missing(name, "5.8"));
         }
     }
+
+    // SAFETY: a NOP has no memory.
+    let pushed = unsafe { ring.submission().push(&opcode::Nop::new().build()) };
+    pushed.expect("a new ring has room");
+    ring.submit_and_wait(1)
+        .map_err(|error| startup::call_refused("io_uring_enter", &error))?;
+    ring.completion().for_each(drop);
 
     let params = ring.params();
     let mut f = Features {
@@ -234,6 +260,7 @@ fn probe() -> Result<Features, ()> {
     let v6_0 = ops.is_supported(opcode::SendZc::CODE);
     f.offer(Rung::SendZc, v6_0);
     f.offer(Rung::MultishotRecv, v6_0);
+    f.offer(Rung::Pidfd, told(pidfd(std::process::id()).map(drop))?);
     f.offer(Rung::Waitid, ops.is_supported(opcode::WaitId::CODE));
     f.offer(Rung::Ftruncate, ops.is_supported(opcode::Ftruncate::CODE));
     f.offer(Rung::BindListen, ops.is_supported(opcode::Bind::CODE));
@@ -241,38 +268,62 @@ fn probe() -> Result<Features, ()> {
     let sets_up = |set: fn(&mut io_uring::Builder)| {
         let mut builder = IoUring::builder();
         set(&mut builder);
-        builder.build(4).is_ok()
+        told(builder.build(4).map(drop))
     };
+    f.offer(
+        Rung::IoPoll,
+        sets_up(|b| {
+            b.setup_iopoll();
+        })?,
+    );
     f.offer(
         Rung::CoopTaskrun,
         sets_up(|b| {
             b.setup_coop_taskrun().setup_taskrun_flag();
-        }),
+        })?,
     );
     f.offer(
         Rung::SingleIssuer,
         sets_up(|b| {
             b.setup_single_issuer();
-        }),
+        })?,
     );
     f.offer(
         Rung::DeferTaskrun,
         sets_up(|b| {
             b.setup_single_issuer().setup_defer_taskrun();
-        }),
+        })?,
     );
     f.offer(
         Rung::NoSqArray,
         sets_up(|b| {
             b.setup_no_sqarray();
-        }),
+        })?,
     );
-    f.offer(Rung::InlineSend, sends_complete_inline(&mut ring));
+    let inline = match UnixStream::pair() {
+        Ok((socket, _peer)) => sends_complete_inline(&mut ring, socket),
+        Err(error) => told(Err(error))?,
+    };
+    f.offer(Rung::InlineSend, inline);
 
     if let Ok(names) = std::env::var("GLOMMIO_DISABLE") {
         f.disabled = disabled_mask(&names);
     }
     Ok(f)
+}
+
+/// Whether a trial succeeded. One that failed for want of descriptors or memory tells nothing about
+/// the kernel, and must not be remembered as if it did.
+fn told(trial: io::Result<()>) -> Result<bool, ()> {
+    match trial {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
+                Err(startup::ring_refused(&error, 4))
+            }
+            _ => Ok(false),
+        },
+    }
 }
 
 /// The rungs named by a `GLOMMIO_DISABLE` value. Unknown names are reported and ignored.
@@ -296,28 +347,24 @@ fn disabled_mask(names: &str) -> u32 {
 
 /// Tries what the reactor relies on: a `MSG_DONTWAIT` send posts its completion during submission,
 /// whether the socket takes the data or is full.
-fn sends_complete_inline(ring: &mut IoUring) -> bool {
-    use std::os::fd::AsRawFd;
-    let Ok((a, _b)) = std::os::unix::net::UnixStream::pair() else {
-        return false;
-    };
+fn sends_complete_inline(ring: &mut IoUring, socket: UnixStream) -> bool {
     let data = vec![0u8; 4096];
     // 4 MiB fill any default socket buffer, so both outcomes are seen.
     for _ in 0..1024 {
         let send = opcode::Send::new(
-            io_uring::types::Fd(a.as_raw_fd()),
+            types::Fd(socket.as_raw_fd()),
             data.as_ptr(),
             data.len() as u32,
         )
         .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
         .build();
-        // SAFETY: `data` and `a` outlive the operation: the loop does not go on before its
+        // SAFETY: `data` and `socket` outlive the operation: the loop does not go on before its
         // completion was seen, and where it was not seen they are leaked below.
         let pushed = unsafe { ring.submission().push(&send) }.is_ok();
         let submitted = pushed && ring.submit().is_ok();
         let Some(cqe) = ring.completion().next() else {
             if pushed {
-                std::mem::forget((a, data));
+                std::mem::forget((socket, data));
             }
             return false;
         };

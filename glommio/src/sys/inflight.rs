@@ -4,23 +4,20 @@
 //! The generation changes when a slot is freed, so a late completion or a stale handle can never
 //! touch the slot's next tenant.
 //!
-//! Operations of different types share the table: each is stored in place in its slot, up to
-//! [`INLINE_BYTES`], or in a box beyond, behind a table of functions. Storing one allocates nothing
-//! once the table has grown to the number of operations in flight at the same time. Its size is
-//! bounded by the number of operations that the program keeps pending.
+//! Operations of different types share the table ([`Erased`]). Storing one allocates nothing once the
+//! table has grown to the number of operations in flight at the same time, unless it is too large for
+//! its slot. The table's size is bounded by the number of operations that the program keeps pending.
 
-use std::{
-    mem::{MaybeUninit, align_of, size_of},
-    ptr,
-    task::Waker,
-};
+use std::task::Waker;
 
 use io_uring::squeue;
 
-use super::op::{Class, Completion, Driven, Next, Operation};
+use super::{
+    ledger::{Ledger, Origin},
+    op::{Class, Completion, Next},
+};
 
-/// Operations up to this size are stored in their slot.
-pub(crate) const INLINE_BYTES: usize = 64;
+pub(crate) use super::erased::{Erased, fits};
 
 /// Bit 63 of `user_data` marks messages that belong to no slot.
 pub(crate) const INTERNAL_TAG: u64 = 1 << 63;
@@ -42,148 +39,6 @@ impl Key {
             index: user_data as u32,
             generation: (user_data >> 32) as u32,
         }
-    }
-}
-
-#[repr(C, align(16))]
-struct Storage(MaybeUninit<[u8; INLINE_BYTES]>);
-
-impl Storage {
-    const fn empty() -> Self {
-        Storage(MaybeUninit::uninit())
-    }
-}
-
-/// What the table can do with an operation whose type it has forgotten.
-struct Functions {
-    class: unsafe fn(*const Storage) -> Class,
-    entry: unsafe fn(*mut Storage) -> squeue::Entry,
-    /// `None` for plain operations.
-    on_completion: Option<unsafe fn(*mut Storage, Completion) -> Next>,
-    reclaim: unsafe fn(*mut Storage, Completion),
-    drop: unsafe fn(*mut Storage),
-}
-
-const fn fits<O>() -> bool {
-    size_of::<O>() <= INLINE_BYTES && align_of::<O>() <= align_of::<Storage>()
-}
-
-/// Where the operation of type `O` lives: the storage itself, or the box that it points to.
-///
-/// # Safety
-///
-/// `storage` holds an `O` written by [`Erased::new`].
-unsafe fn place<O>(storage: *mut Storage) -> *mut O {
-    if fits::<O>() {
-        storage.cast::<O>()
-    } else {
-        // SAFETY: a larger operation is stored as the pointer of its box.
-        unsafe { storage.cast::<*mut O>().read() }
-    }
-}
-
-/// Moves the operation out of its storage.
-///
-/// # Safety
-///
-/// As [`place`]; the storage counts as empty afterwards.
-unsafe fn take<O>(storage: *mut Storage) -> O {
-    // SAFETY: the caller vouches for the storage; a box is taken back exactly once, here.
-    unsafe {
-        if fits::<O>() {
-            storage.cast::<O>().read()
-        } else {
-            *Box::from_raw(place::<O>(storage))
-        }
-    }
-}
-
-struct Plain<O>(std::marker::PhantomData<O>);
-
-impl<O: Operation> Plain<O> {
-    const FUNCTIONS: Functions = Functions {
-        // SAFETY (all four): the functions are only ever paired with a storage holding an `O`.
-        class: |s| unsafe { (*place::<O>(s.cast_mut())).class() },
-        entry: |s| unsafe { (*place::<O>(s)).entry() },
-        on_completion: None,
-        reclaim: |s, c| unsafe { take::<O>(s) }.reclaim(c),
-        drop: |s| drop(unsafe { take::<O>(s) }),
-    };
-}
-
-struct Many<O>(std::marker::PhantomData<O>);
-
-impl<O: Operation + Driven> Many<O> {
-    const FUNCTIONS: Functions = Functions {
-        // SAFETY: as for the other functions, the storage holds an `O`.
-        on_completion: Some(|s, c| unsafe { (*place::<O>(s)).on_completion(c) }),
-        ..Plain::<O>::FUNCTIONS
-    };
-}
-
-/// An operation of a forgotten type. Dropping it drops the operation.
-pub(crate) struct Erased {
-    functions: &'static Functions,
-    storage: Storage,
-}
-
-impl Erased {
-    pub(crate) fn plain<O: Operation>(op: O) -> Self {
-        Self::new(op, &Plain::<O>::FUNCTIONS)
-    }
-
-    pub(crate) fn driven<O: Operation + Driven>(op: O) -> Self {
-        Self::new(op, &Many::<O>::FUNCTIONS)
-    }
-
-    fn new<O>(op: O, functions: &'static Functions) -> Self {
-        let mut storage = Storage::empty();
-        let raw = ptr::from_mut(&mut storage);
-        // SAFETY: `fits` checked size and alignment; a pointer always fits.
-        unsafe {
-            if fits::<O>() {
-                raw.cast::<O>().write(op);
-            } else {
-                raw.cast::<*mut O>().write(Box::into_raw(Box::new(op)));
-            }
-        }
-        Erased { functions, storage }
-    }
-
-    pub(crate) fn class(&self) -> Class {
-        // SAFETY: functions and storage were paired by `new`.
-        unsafe { (self.functions.class)(&self.storage) }
-    }
-
-    pub(crate) fn entry(&mut self) -> squeue::Entry {
-        // SAFETY: as above.
-        unsafe { (self.functions.entry)(&mut self.storage) }
-    }
-
-    /// Ends the operation with a completion that nobody waits for.
-    pub(crate) fn reclaim(self, completion: Completion) {
-        let mut this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: as above; `this` is not dropped, so the operation is taken once.
-        unsafe { (this.functions.reclaim)(&mut this.storage, completion) }
-    }
-
-    /// Takes the operation back as its own type.
-    ///
-    /// # Safety
-    ///
-    /// It was made by [`Erased::plain`] or [`Erased::driven`] from an `O`.
-    unsafe fn into_inner<O>(self) -> O {
-        let mut this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the caller names the right type; `this` is not dropped.
-        unsafe { take::<O>(&mut this.storage) }
-    }
-}
-
-impl Drop for Erased {
-    fn drop(&mut self) {
-        // SAFETY: functions and storage were paired by `new`, and the operation was not taken:
-        // taking goes through `ManuallyDrop`.
-        unsafe { (self.functions.drop)(&mut self.storage) }
     }
 }
 
@@ -210,6 +65,8 @@ struct Tenant {
 
 struct Slot {
     generation: u32,
+    /// Whose operation the tenant is.
+    origin: Origin,
     tenant: Option<Tenant>,
 }
 
@@ -238,6 +95,9 @@ pub(crate) struct InFlight {
     working: usize,
     /// Of these, the ones of class [`Class::Inline`].
     inline: usize,
+    /// On whose account new operations go.
+    pub(super) origin: Origin,
+    pub(super) ledger: Ledger,
 }
 
 /// Generations stay below bit 31, which leaves bit 63 of `user_data` for [`INTERNAL_TAG`].
@@ -246,6 +106,7 @@ const GENERATION_MASK: u32 = (1 << 31) - 1;
 impl InFlight {
     /// Takes an operation in. The kernel does not know it yet.
     pub(crate) fn insert(&mut self, op: Erased, orphaned: bool) -> Key {
+        let kind = op.io();
         let tenant = Tenant {
             op,
             stage: Stage::Queued,
@@ -259,6 +120,7 @@ impl InFlight {
                 let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 operations");
                 self.slots.push(Slot {
                     generation: 0,
+                    origin: Origin::default(),
                     tenant: None,
                 });
                 // Keeps `release` free of allocation.
@@ -268,10 +130,12 @@ impl InFlight {
         };
         let slot = &mut self.slots[index as usize];
         slot.tenant = Some(tenant);
-        Key {
-            index,
-            generation: slot.generation,
+        slot.origin = self.origin;
+        let generation = slot.generation;
+        if self.ledger.is_recording() {
+            self.ledger.queued(kind, index);
         }
+        Key { index, generation }
     }
 
     fn tenant(&mut self, key: Key) -> Option<&mut Tenant> {
@@ -324,15 +188,6 @@ impl InFlight {
         self.inline
     }
 
-    /// How many slots exist, used or free.
-    pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(crate) fn class(&mut self, key: Key) -> Option<Class> {
-        self.tenant(key).map(|t| t.op.class())
-    }
-
     /// Marks the operation as submitted and fills its entry.
     ///
     /// `None` if it is gone: an orphan that the kernel has not seen was released by [`Self::orphan`].
@@ -347,14 +202,31 @@ impl InFlight {
         Some((entry, class))
     }
 
+    /// The entry of an operation is the last of `waiting` that the kernel has not taken.
+    pub(super) fn waits(&mut self, key: Key, waiting: usize) {
+        let kind = self.tenant(key).and_then(|tenant| tenant.op.io());
+        self.ledger.waits(kind, key.index, waiting);
+    }
+
     /// Files a completion.
     pub(crate) fn complete(&mut self, key: Key, completion: Completion) -> Filed {
-        let Some(tenant) = self.tenant(key) else {
+        let slot = self.slots.get_mut(key.index as usize);
+        let Some(slot) = slot.filter(|slot| slot.generation == key.generation) else {
             return Filed::Unknown;
         };
-        if let Some(on_completion) = tenant.op.functions.on_completion {
-            // SAFETY: the functions belong to this storage (paired by `Erased::new`).
-            let next = unsafe { on_completion(&mut tenant.op.storage, completion) };
+        let Some(tenant) = slot.tenant.as_mut() else {
+            return Filed::Unknown;
+        };
+        if let Some(kind) = tenant.op.io() {
+            if completion.result >= 0 {
+                let ledger = &mut self.ledger;
+                ledger.completed(slot.origin, kind, key.index, completion.result);
+                if tenant.orphaned {
+                    ledger.unwanted(slot.origin, kind);
+                }
+            }
+        }
+        if let Some(next) = tenant.op.on_completion(completion) {
             return match next {
                 Next::Keep(waker) => Filed::Wake(waker),
                 Next::Stop(waker) => Filed::Stop(key, waker),
@@ -408,6 +280,12 @@ impl InFlight {
                 slot => slot.replace(waker.clone()),
             });
         };
+        let kind = tenant.op.io();
+        if self.ledger.is_recording() {
+            let origin = self.slots[key.index as usize].origin;
+            let result = completion.result;
+            self.ledger.fetched(origin, kind, key.index, result);
+        }
         let tenant = self.release(key).ok_or(None)?;
         // SAFETY: the caller vouches for the type.
         Ok((unsafe { tenant.op.into_inner::<O>() }, completion))
@@ -424,6 +302,12 @@ impl InFlight {
                     Stage::Completed(completion) => Some(completion),
                     _ => None,
                 };
+                if let (Some(kind), Some(Completion { result: 0.., .. })) =
+                    (tenant.op.io(), completion)
+                {
+                    let origin = self.slots[key.index as usize].origin;
+                    self.ledger.unwanted(origin, kind);
+                }
                 match self.release(key) {
                     Some(tenant) => Orphaned::End(tenant.op, completion, tenant.waker),
                     None => Orphaned::Gone,
@@ -465,8 +349,9 @@ pub(crate) enum Orphaned {
     Gone,
     /// The kernel does not know it (any more): end it outside the table's borrow.
     End(Erased, Option<Completion>, Option<Waker>),
-    /// The kernel still works on it: ask for cancellation; the memory stays until it answers.
-    Cancel(Option<Waker>),
+    /// The kernel still works on it: ask for cancellation; the memory stays until it answers. The
+    /// waker is only to be dropped outside the table's borrow.
+    Cancel(#[allow(dead_code, reason = "carried out of the borrow to be dropped")] Option<Waker>),
 }
 
 #[cfg(test)]
@@ -474,6 +359,7 @@ mod tests {
     use std::{cell::RefCell, rc::Rc};
 
     use super::*;
+    use crate::sys::op::Operation;
 
     struct Probe<const N: usize> {
         events: Rc<RefCell<Vec<&'static str>>>,

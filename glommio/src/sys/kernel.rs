@@ -20,14 +20,14 @@ pub struct Kernel {
     pub io_uring_disabled: Option<u32>,
     /// The sysctl `kernel.io_uring_group`; `None` also when no group is set.
     pub io_uring_group: Option<u32>,
-    /// Whether a system-call filter sits on this process.
+    /// The system-call filter on the thread that asked: a filter need not be on all of them.
     pub seccomp: Seccomp,
     /// The kind of container that this process seems to run in, such as
     /// `docker`. A hint for messages, not a fact to decide on.
     pub container: Option<String>,
 }
 
-/// The system-call filter of this process, see `seccomp(2)`.
+/// The system-call filter of a thread, see `seccomp(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seccomp {
@@ -58,7 +58,7 @@ impl Kernel {
             io_uring_disabled: files.number("proc/sys/kernel/io_uring_disabled"),
             // Minus one, the default, is no group and does not parse.
             io_uring_group: files.number("proc/sys/kernel/io_uring_group"),
-            seccomp: match files.status_field("self", "Seccomp").as_deref() {
+            seccomp: match files.status_field("thread-self", "Seccomp").as_deref() {
                 Some("0") => Seccomp::Disabled,
                 Some("1") => Seccomp::Strict,
                 Some("2") => Seccomp::Filter,
@@ -138,7 +138,8 @@ mod tests {
         made_up
             .write("proc/sys/kernel/io_uring_disabled", 1)
             .write("proc/sys/kernel/io_uring_group", 1001)
-            .write("proc/self/status", "NoNewPrivs:\t0\nSeccomp:\t2");
+            .write("proc/self/status", "Seccomp:\t0")
+            .write("proc/thread-self/status", "NoNewPrivs:\t0\nSeccomp:\t2");
         let kernel = kernel(&made_up);
         assert_eq!(kernel.io_uring_disabled, Some(1));
         assert_eq!(kernel.io_uring_group, Some(1001));

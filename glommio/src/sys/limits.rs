@@ -30,7 +30,8 @@ impl Limit {
 #[non_exhaustive]
 pub struct Limits {
     /// Memory that may be locked (`RLIMIT_MEMLOCK`), in bytes. Registered
-    /// buffers count against it, and before Linux 5.12 the rings themselves.
+    /// buffers count against it, and the rings themselves, but for Linux 5.12
+    /// to 6.13.
     pub memlock_bytes: Limit,
     /// Whether the limit of locked memory is not enforced, because the process
     /// holds `CAP_IPC_LOCK` on the host and not only in its container.

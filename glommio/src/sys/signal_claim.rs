@@ -147,6 +147,12 @@ fn check(signal: c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether somebody has a share in `signal`.
+pub(super) fn is_claimed(signal: c_int) -> bool {
+    let claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    claimed.iter().any(|claim| claim.signal == signal)
+}
+
 fn busy(signal: c_int, reason: &str) -> io::Error {
     let text = format!("signal {signal} {reason}; choose another one");
     io::Error::new(io::ErrorKind::ResourceBusy, text)
@@ -156,7 +162,7 @@ fn address(handler: Handler) -> usize {
     handler as *const () as usize
 }
 
-fn current_action(signal: c_int) -> io::Result<libc::sigaction> {
+pub(super) fn current_action(signal: c_int) -> io::Result<libc::sigaction> {
     let mut action = MaybeUninit::uninit();
     // SAFETY: with no new action, the call only writes the current one to live memory.
     if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {

@@ -36,3 +36,11 @@ pub(crate) fn borrow(fd: &impl AsRawFd) -> std::mem::ManuallyDrop<socket2::Socke
     // SAFETY: the caller keeps the descriptor open while it uses the result, which never closes it.
     std::mem::ManuallyDrop::new(unsafe { socket2::Socket::from_raw_fd(fd.as_raw_fd()) })
 }
+
+/// Makes a socket from elsewhere one that waits: the ring does not wait for one that is `O_NONBLOCK`,
+/// and answers `EAGAIN` for ever.
+pub(crate) fn let_wait(socket: &socket2::Socket) {
+    if let Err(error) = socket.set_nonblocking(false) {
+        tracing::debug!(target: "glommio::sys", %error, "a socket keeps its O_NONBLOCK");
+    }
+}

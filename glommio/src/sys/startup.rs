@@ -4,6 +4,7 @@ use std::{fs, io};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::limits::Limits;
 use crate::error::{GlommioError, StartCause, StartError};
 
 /// An operation that every executor needs is missing.
@@ -20,16 +21,29 @@ pub(crate) fn operation_missing(name: &str, since: &str) -> GlommioError<()> {
     .into()
 }
 
+/// The limit of locked memory, if it is what made the kernel refuse.
+fn binding_memlock(error: &io::Error) -> Option<u64> {
+    let limits = Limits::host();
+    let is_refusal = error.raw_os_error() == Some(libc::ENOMEM) && !limits.memlock_exempt;
+    limits.memlock_bytes.soft.filter(|_| is_refusal)
+}
+
+/// Whether a ring of `entries` entries may be had when others have given back what they hold.
+pub(crate) fn may_fit_later(error: &io::Error, entries: u32) -> bool {
+    binding_memlock(error).is_some_and(|soft| soft >= ring_bytes(entries))
+}
+
 /// `io_uring_setup` for `entries` entries failed.
 pub(crate) fn ring_refused(error: &io::Error, entries: u32) -> GlommioError<()> {
     let code = error.raw_os_error();
-    if code == Some(libc::ENOMEM) {
-        if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
-            let needed = ring_bytes(entries);
-            if soft < needed.max(RECOMMENDED_MEMLOCK_BYTES) {
-                return GlommioError::memlock(soft, needed.max(RECOMMENDED_MEMLOCK_BYTES));
-            }
-        }
+    if let Some(soft) = binding_memlock(error) {
+        // Enough for this ring alone means that others of this user have it.
+        let needed = ring_bytes(entries).max(RECOMMENDED_MEMLOCK_BYTES);
+        let recommended = match soft < needed {
+            true => needed,
+            false => soft.saturating_mul(2),
+        };
+        return GlommioError::memlock(soft, recommended);
     }
     let (cause, why, cure) = match code {
         Some(libc::EPERM) => match io_uring_disabled() {
@@ -44,10 +58,10 @@ pub(crate) fn ring_refused(error: &io::Error, entries: u32) -> GlommioError<()> 
                     "run as root: sysctl kernel.io_uring_disabled=0".to_owned()
                 },
             ),
-            _ => denied("EPERM"),
+            _ => denied("io_uring_setup", "EPERM"),
         },
-        Some(libc::EACCES) => denied("EACCES"),
-        Some(libc::ENOSYS) if seccomp_filters() => denied("ENOSYS"),
+        Some(libc::EACCES) => denied("io_uring_setup", "EACCES"),
+        Some(libc::ENOSYS) if seccomp_filters() => denied("io_uring_setup", "ENOSYS"),
         Some(libc::ENOSYS) => (
             StartCause::KernelTooOld,
             format!("{} has no io_uring", kernel()),
@@ -81,6 +95,23 @@ pub(crate) fn ring_refused(error: &io::Error, entries: u32) -> GlommioError<()> 
         .into()
 }
 
+/// A ring could be made, and `call` on it failed.
+///
+/// Filters may allow one of the three calls and deny another.
+pub(crate) fn call_refused(call: &str, error: &io::Error) -> GlommioError<()> {
+    let errno = match error.raw_os_error() {
+        Some(libc::EPERM) => "EPERM",
+        Some(libc::EACCES) => "EACCES",
+        // A kernel that has one of the calls has all of them.
+        Some(libc::ENOSYS) => "ENOSYS",
+        _ => return ring_refused(error, 0),
+    };
+    let (cause, why, cure) = denied(call, errno);
+    StartError::new(cause, "cannot use an io_uring instance", why, cure)
+        .with_source(clone(error))
+        .into()
+}
+
 /// A resource other than the ring could not be had while an executor started.
 pub(crate) fn resource_refused(what: &str, error: io::Error) -> GlommioError<()> {
     match error.raw_os_error() {
@@ -96,7 +127,20 @@ pub(crate) fn resource_refused(what: &str, error: io::Error) -> GlommioError<()>
     }
 }
 
-/// What a ring of the default depth may cost on kernels that count ring memory (before 5.12).
+/// The thread of the executor called `name` could not be started.
+pub(crate) fn thread_refused(name: &str, error: io::Error) -> GlommioError<()> {
+    StartError::new(
+        StartCause::Other,
+        format!("cannot start a thread for the executor {name:?}"),
+        "the process is out of threads or of memory for their stacks",
+        "start fewer executors, or raise the limit: ulimit -u (shell), TasksMax (systemd), the pids \
+         limit (container), ulimit -v and RUST_MIN_STACK (memory)",
+    )
+    .with_source(error)
+    .into()
+}
+
+/// What a ring of the default depth may cost on kernels that count ring memory (all but 5.12 to 6.13).
 const RECOMMENDED_MEMLOCK_BYTES: u64 = 512 * 1024;
 
 /// The kernel memory of a ring with `entries` submission and four times as many completion entries.
@@ -107,11 +151,11 @@ fn ring_bytes(entries: u32) -> u64 {
     round(entries * sqe) + round(entries * index + (entries * 4).max(1024) * cqe)
 }
 
-fn denied(errno: &str) -> (StartCause, String, String) {
+fn denied(call: &str, errno: &str) -> (StartCause, String, String) {
     (
         StartCause::Denied,
         format!(
-            "a system-call filter (seccomp) or security module answers io_uring_setup with \
+            "a system-call filter (seccomp) or security module answers {call} with \
              {errno}; container runtimes do so by default"
         ),
         "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp \
@@ -128,8 +172,9 @@ fn io_uring_disabled() -> Option<u32> {
         .ok()
 }
 
+/// Of the calling thread: a filter need not be on all of them.
 fn seccomp_filters() -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+    fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| {
         status.lines().any(|l| {
             l.strip_prefix("Seccomp:")
                 .is_some_and(|mode| mode.trim() == "2")

@@ -171,8 +171,8 @@ mod tests {
         assert_eq!(parse("0-3,8"), [0, 1, 2, 3, 8]);
         assert_eq!(parse("8,0-1\n"), [0, 1, 8]);
         assert_eq!(parse("1,0-2,2"), [0, 1, 2]);
-        assert_eq!(parse(""), []);
-        assert_eq!(parse("\n"), []);
+        assert!(parse("").is_empty());
+        assert!(parse("\n").is_empty());
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! replaced by the coarsest answer that fits: one node, one package, a core per
 //! CPU.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{affinity, sysfs::KernelFiles};
 
 const CPU_DIR: &str = "sys/devices/system/cpu";
@@ -44,8 +46,28 @@ pub struct Topology {
 
 impl Topology {
     /// The topology of this host, as this process may use it.
+    ///
+    /// How CPUs lie to each other is read once, and again when others are online; that and which of
+    /// them are usable is looked up each time.
     pub(crate) fn host() -> Self {
-        Topology::read(&KernelFiles::host(), &affinity::process())
+        static LAST: Mutex<Option<Topology>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        Topology::refresh(&mut last, &KernelFiles::host(), &affinity::process())
+    }
+
+    /// Reads a topology, with the help of what was read last as long as the same CPUs are online.
+    fn refresh(last: &mut Option<Topology>, files: &KernelFiles, allowed: &[usize]) -> Self {
+        let known = last.as_mut().filter(|known| {
+            let cpus = known.cpus.iter().map(|cpu| cpu.cpu);
+            cpus.eq(online(files, allowed))
+        });
+        let Some(known) = known else {
+            return last.insert(Topology::read(files, allowed)).clone();
+        };
+        for cpu in &mut known.cpus {
+            cpu.usable = is_usable(cpu.cpu, allowed);
+        }
+        known.clone()
     }
 
     /// Reads a topology; `allowed` are the CPUs that the process may use, or
@@ -161,8 +183,12 @@ fn read_cpu(files: &KernelFiles, cpu: usize, numa_node: usize, allowed: &[usize]
         numa_node,
         cache_domain: cache_domain(files, cpu),
         core_leader: siblings.unwrap_or(cpu),
-        usable: allowed.is_empty() || allowed.contains(&cpu),
+        usable: is_usable(cpu, allowed),
     }
+}
+
+fn is_usable(cpu: usize, allowed: &[usize]) -> bool {
+    allowed.is_empty() || allowed.contains(&cpu)
 }
 
 /// The lowest CPU that shares the last-level cache; where caches are not
@@ -198,6 +224,36 @@ fn lowest_sharing(files: &KernelFiles, name: &str, cpu: usize) -> Option<usize> 
 #[cfg(test)]
 pub(crate) mod made_up {
     use super::{super::sysfs::made_up::MadeUp, *};
+
+    /// Writes a host of any shape. The files of a CPU list the CPUs that agree
+    /// with it; those of offline CPUs are what the kernel leaves of them.
+    pub(crate) fn write_cpus(cpus: &[LogicalCpu], offline: &[usize]) -> MadeUp {
+        let made_up = MadeUp::new();
+        let list = |same: &dyn Fn(&&LogicalCpu) -> bool| {
+            let numbers = cpus.iter().filter(same).map(|cpu| cpu.cpu.to_string());
+            numbers.collect::<Vec<_>>().join(",")
+        };
+        made_up.write(&format!("{CPU_DIR}/online"), list(&|_| true));
+        for cpu in offline {
+            made_up.write(&format!("{CPU_DIR}/cpu{cpu}/online"), 0);
+        }
+        for cpu in cpus {
+            let dir = format!("{CPU_DIR}/cpu{}", cpu.cpu);
+            let core = list(&|other| other.core_leader == cpu.core_leader);
+            let cache = list(&|other| other.cache_domain == cpu.cache_domain);
+            let node = list(&|other| other.numa_node == cpu.numa_node);
+            made_up
+                .write(&format!("{NODE_DIR}/node{}/cpulist", cpu.numa_node), node)
+                .write(&format!("{dir}/topology/physical_package_id"), cpu.package)
+                .write(&format!("{dir}/topology/core_id"), cpu.core)
+                .write(&format!("{dir}/topology/core_cpus_list"), &core)
+                .write(&format!("{dir}/cache/index1/level"), 1)
+                .write(&format!("{dir}/cache/index1/shared_cpu_list"), core)
+                .write(&format!("{dir}/cache/index2/level"), 2)
+                .write(&format!("{dir}/cache/index2/shared_cpu_list"), cache);
+        }
+        made_up
+    }
 
     /// A host of which every level has the same number of children.
     #[derive(Clone, Copy, Debug)]
@@ -451,6 +507,22 @@ mod tests {
             topology.cpus[5].cache_domain, 5,
             "the next lower cache counts"
         );
+    }
+
+    #[test]
+    fn what_was_read_serves_until_other_cpus_are_online() {
+        let made_up = BIG.write();
+        let (files, mut last) = (made_up.files(), None);
+        assert_eq!(Topology::refresh(&mut last, &files, &[]), BIG.topology(&[]));
+        made_up.write("sys/devices/system/cpu/cpu0/topology/core_id", 77);
+        let again = Topology::refresh(&mut last, &files, &[1, 5]);
+        assert_eq!(again.cpus[0].core, 0, "read again");
+        let usable: Vec<usize> = again.usable().map(|cpu| cpu.cpu).collect();
+        assert_eq!(usable, [1, 5], "which CPUs are usable is never old");
+        made_up.write("sys/devices/system/cpu/online", "0-3,8");
+        let fewer = Topology::refresh(&mut last, &files, &[]);
+        assert_eq!(fewer, Topology::read(&files, &[]));
+        assert_eq!((fewer.cpus.len(), fewer.cpus[0].core), (5, 77));
     }
 
     #[test]

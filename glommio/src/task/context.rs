@@ -6,7 +6,7 @@
 
 use core::{any::Any, cell::Cell, mem, ptr::NonNull};
 
-use super::{registry::ExecutorId, runnable::Runnable};
+use super::{blocks, registry::ExecutorId, runnable::Runnable};
 
 /// What an unwound stack leaves behind.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
@@ -19,8 +19,20 @@ pub(crate) trait Schedule {
     /// not run or drop other tasks.
     fn schedule(&self, task: Runnable);
 
-    /// A task panicked, and its handle was dropped without looking. Must not panic.
-    fn unobserved_panic(&self, payload: Payload);
+    /// A task of `queue` panicked, and its handle was dropped without looking. Must not panic.
+    fn unobserved_panic(&self, queue: u32, payload: Payload);
+
+    /// The tasks of the executor, for the task debugger.
+    #[cfg(feature = "debugging")]
+    fn tasks(&self) -> Option<&super::tasks::Tasks> {
+        None
+    }
+
+    /// The index by which users know a queue, for the task debugger.
+    #[cfg(feature = "debugging")]
+    fn queue_index(&self, queue: u32) -> usize {
+        queue as usize
+    }
 }
 
 struct Context {
@@ -49,6 +61,9 @@ pub(crate) fn enter<R>(id: ExecutorId, scheduler: &dyn Schedule, f: impl FnOnce(
                 context.executor.set(self.0);
                 context.scheduler.set(self.1);
             });
+            if self.0 == 0 {
+                blocks::close();
+            }
         }
     }
 
@@ -65,6 +80,7 @@ pub(crate) fn enter<R>(id: ExecutorId, scheduler: &dyn Schedule, f: impl FnOnce(
             context.scheduler.replace(Some(scheduler)),
         )
     });
+    blocks::open();
     f()
 }
 

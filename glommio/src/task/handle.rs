@@ -81,6 +81,12 @@ impl<T> Handle<T> {
         Poll::Ready(Ended::Output(unsafe { task.stage::<T>().read() }))
     }
 
+    /// The task, alive as long as this handle.
+    #[cfg(feature = "debugging")]
+    pub(super) fn task(&self) -> super::header::TaskPtr {
+        self.task.task()
+    }
+
     /// Asks the task to stop, at its next scheduling point.
     pub(super) fn cancel(&self) {
         request_cancel(self.task.task());

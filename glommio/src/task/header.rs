@@ -25,25 +25,24 @@
 //! `local` cannot overflow: each awaiter link sits in a task of its own, and 2^31 of those would
 //! take 200 GiB; the one place that makes links refuses to pass that bound all the same.
 
-use core::{
-    alloc::Layout,
-    cell::{Cell, UnsafeCell},
-    mem,
-    ops::Deref,
-    ptr::NonNull,
-    task::Waker,
-};
-use std::alloc::dealloc;
-
 use super::{
     atomic::AtomicPtr,
+    blocks::{self, Shape},
     context::Payload,
     inbox::Node,
     raw::Polled,
     registry::ExecutorId,
     shared::Shared,
     state::{COMPLETED, SCHEDULED, State},
+    trace::Trace,
     waker,
+};
+use core::{
+    cell::{Cell, UnsafeCell},
+    mem,
+    ops::Deref,
+    ptr::NonNull,
+    task::Waker,
 };
 
 /// What the header knows of the future behind it.
@@ -55,13 +54,14 @@ pub(super) struct VTable {
     /// Drops the output; what its destructor panicked with is returned. Demands an output.
     pub(super) drop_output: unsafe fn(TaskPtr) -> Result<(), Payload>,
     /// Of the whole allocation.
-    pub(super) layout: Layout,
-    /// Where output and payload start, from the start of the allocation.
-    pub(super) stage_offset: usize,
+    pub(super) shape: Shape,
+    /// The name of the future's type.
+    #[cfg(feature = "debugging")]
+    pub(super) type_name: fn() -> &'static str,
 }
 
 /// The header of a task.
-#[repr(C)]
+#[repr(C, align(16))]
 pub(super) struct Header {
     pub(super) vtable: &'static VTable,
     pub(super) executor: ExecutorId,
@@ -78,6 +78,7 @@ pub(super) struct Header {
     pub(super) owned_next: Cell<Option<TaskPtr>>,
     pub(super) owned_prev: Cell<Option<TaskPtr>>,
     inbox_link: AtomicPtr<Header>,
+    pub(super) trace: Trace,
 }
 
 // SAFETY: the accessor returns one fixed field, which nothing but inboxes uses; the INJECTED bit
@@ -108,6 +109,7 @@ impl Header {
             owned_next: Cell::new(None),
             owned_prev: Cell::new(None),
             inbox_link: AtomicPtr::default(),
+            trace: Trace::new(),
         }
     }
 }
@@ -148,8 +150,9 @@ impl TaskPtr {
     /// The place of the stage, as whatever it holds.
     #[inline(always)]
     pub(super) fn stage<T>(self) -> NonNull<T> {
-        // SAFETY: the offset is inside of the allocation that this pointer covers.
-        unsafe { self.0.byte_add(self.vtable.stage_offset).cast() }
+        // SAFETY: a stage is behind every header that has one, in the allocation that this pointer
+        // covers.
+        unsafe { self.0.add(1).cast() }
     }
 
     /// Adds a reference of the owner's thread.
@@ -199,7 +202,7 @@ impl TaskPtr {
         if self.shared.release() {
             // SAFETY: this was the last unit, so nobody else can reach the task. The owner gave
             // its unit back before or just now, hence future, output and awaiter are gone.
-            unsafe { dealloc(self.0.as_ptr().cast(), self.vtable.layout) }
+            unsafe { blocks::free(self.0.as_ptr().cast(), &self.vtable.shape) }
         }
     }
 
@@ -209,6 +212,16 @@ impl TaskPtr {
         // SAFETY: only the owner's thread accesses the cell, and no code of others runs while the
         // exclusive borrow lasts: values are moved, neither cloned nor dropped.
         unsafe { mem::replace(&mut *self.awaiter.get(), awaiter) }
+    }
+
+    /// The task of the same executor that waits for this one. Owner's thread only.
+    #[cfg(feature = "debugging")]
+    pub(super) fn awaiting_task(self) -> Option<TaskPtr> {
+        // SAFETY: only the owner's thread accesses the cell, and the shared borrow ends here.
+        match unsafe { &*self.awaiter.get() } {
+            Awaiter::Task(link) => Some(link.task()),
+            Awaiter::Nobody | Awaiter::Waker(_) => None,
+        }
     }
 
     /// Lets the task behind `waker` be woken when this one ends. Owner's thread only; demands that

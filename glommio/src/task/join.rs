@@ -28,9 +28,25 @@ use super::handle::{Ended, Handle};
 ///
 /// Polling borrows the handle. An output that is there stays until a poll returns it, so losing a
 /// race in a `select` loses nothing as long as the handle is kept.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::pending;
+///
+/// use glommio::{LocalExecutor, spawn_local};
+///
+/// LocalExecutor::default().run(async {
+///     assert_eq!(spawn_local(async { 6 * 7 }).await, 42);
+///     // It runs on without a handle.
+///     spawn_local(async { println!("in the background") }).detach();
+///     // Cancelled before it was done.
+///     assert_eq!(spawn_local(pending::<u8>()).cancel().await, None);
+/// });
+/// ```
 #[must_use = "tasks are canceled when dropped, use `.detach()` to run them in the background"]
 pub struct Task<T> {
-    handle: Handle<T>,
+    pub(super) handle: Handle<T>,
 }
 
 impl<T> Task<T> {
@@ -116,9 +132,27 @@ impl<T> fmt::Debug for Task<T> {
 /// # Panics
 ///
 /// As for [`Task`].
+///
+/// # Examples
+///
+/// ```
+/// use std::future::pending;
+///
+/// use glommio::{LocalExecutor, spawn_scoped_local};
+///
+/// LocalExecutor::default().run(async {
+///     let text = String::from("borrowed");
+///     // SAFETY: both handles are dropped, by awaiting and by cancelling them, before `text` goes.
+///     let (length, never) = unsafe {
+///         (spawn_scoped_local(async { text.len() }), spawn_scoped_local(pending::<u8>()))
+///     };
+///     assert_eq!(length.await, 8);
+///     assert_eq!(never.cancel().await, None);
+/// });
+/// ```
 #[must_use = "tasks are canceled when dropped, await the task to let it finish"]
 pub struct ScopedTask<'a, T> {
-    handle: Handle<T>,
+    pub(super) handle: Handle<T>,
     scope: PhantomData<&'a ()>,
 }
 
@@ -188,8 +222,25 @@ impl<T> fmt::Debug for ScopedTask<'_, T> {
 ///
 /// Polling borrows the handle; an output stays until a poll returns it. Once it did, further polls
 /// give `None`.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::pending;
+///
+/// use glommio::{LocalExecutor, spawn_local};
+///
+/// LocalExecutor::default().run(async {
+///     let handle = spawn_local(async { 6 * 7 }).detach();
+///     assert_eq!(handle.await, Some(42));
+///
+///     let handle = spawn_local(pending::<()>()).detach();
+///     handle.cancel();
+///     assert_eq!(handle.await, None);
+/// });
+/// ```
 pub struct JoinHandle<R> {
-    handle: Handle<R>,
+    pub(super) handle: Handle<R>,
 }
 
 impl<R> JoinHandle<R> {

@@ -4,6 +4,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::error::PanicPayload;
+
 use super::{
     context::{self, Payload, Schedule},
     header::{Awaiter, TaskPtr},
@@ -28,6 +30,7 @@ pub(super) fn mark_scheduled(task: TaskPtr) -> Option<Runnable> {
     if state & (SCHEDULED | COMPLETED) != 0 {
         return None;
     }
+    task.trace.note_wake();
     if state & RUNNING != 0 {
         // Whoever runs it will see the flag. A future that is being dropped, or will be as soon as
         // its poll returns, needs no further turn.
@@ -110,6 +113,7 @@ unsafe fn finish(task: TaskPtr, end: u8, keep: u8) -> Option<Payload> {
     let kept = task.state.get() & keep;
     task.state.set(COMPLETED | end | kept);
     task.unlink();
+    task.trace.end();
     if !task.shared.is_unique() {
         // Wakers are left. Spare them the way through the inbox.
         task.shared.kill();
@@ -160,12 +164,22 @@ pub(super) unsafe fn take_unobserved(task: TaskPtr) -> Option<Payload> {
     unsafe { (task.vtable.drop_output)(task) }.err()
 }
 
-/// Hands a panic that nobody saw to the task's executor, or drops it where that is out of reach.
+/// Hands a panic that nobody saw to the task's executor, or logs it where that is out of reach.
 #[cold]
 pub(super) fn report_unobserved(task: TaskPtr, payload: Payload) {
     context::with_scheduler(task.executor, |scheduler| match scheduler {
-        Some(scheduler) => scheduler.unobserved_panic(payload),
-        None => discard(payload),
+        Some(scheduler) => scheduler.unobserved_panic(task.queue, payload),
+        None => {
+            let payload = PanicPayload::new(payload);
+            tracing::error!(
+                target: "glommio::task",
+                executor = task.executor.as_usize(),
+                queue = task.queue,
+                panic = payload.message(),
+                "a task panicked, and its handle was dropped where its executor does not run"
+            );
+            discard(payload.into_inner());
+        }
     });
 }
 

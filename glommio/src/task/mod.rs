@@ -12,22 +12,31 @@
 //! | `state` | the life of a task, as flags: **start here** |
 //! | `shared` | the words that other threads touch: reference count, mail flag |
 //! | `header` | what every reference to a task sees, and who keeps it alive |
+//! | `blocks` | the memory of ended tasks, kept for the next ones |
 //! | `raw` | the allocation, and the functions that know the future's type |
 //! | `lifecycle` | waking, cancelling, ending |
 //! | `waker` | the task as a `Waker` |
+//! | `local_waker` | the same for those who never leave the thread, without atomics |
 //! | `runnable`, `queue` | a task whose turn has come, and queues of them |
 //! | `handle`, `join` | the task as its awaiter sees it |
 //! | `tasks`, `owned` | all live tasks of an executor, and its teardown |
 //! | `registry`, `inbox` | executors by number, and their mail |
 //! | `context` | which executor this thread is inside of |
+//! | `trace`, `debugging` | what the task debugger keeps and shows, with the feature `debugging` |
+//! | `local` | values that a future and what it awaits reach by name |
 
 mod atomic;
+mod blocks;
 mod context;
+#[cfg(feature = "debugging")]
+pub mod debugging;
 mod handle;
 mod header;
 mod inbox;
 pub(crate) mod join;
 mod lifecycle;
+mod local;
+mod local_waker;
 mod owned;
 mod queue;
 mod raw;
@@ -36,18 +45,23 @@ mod runnable;
 mod shared;
 mod state;
 mod tasks;
+mod trace;
 mod waker;
 
 #[cfg(test)]
 mod tests;
 
 pub use join::JoinHandle;
+#[doc(hidden)]
+pub use local::LocalSlot;
+pub use local::{AccessError, LocalKey, TaskLocalFuture};
 /// A task whose turn to run has come, as an executor's run queue holds it.
 pub use runnable::Runnable as Task;
 
 pub(crate) use context::{Payload, Schedule, current_id, enter};
+pub(crate) use local_waker::LocalWaker;
 pub(crate) use queue::RunQueue;
 pub(crate) use raw::discard;
-pub(crate) use registry::{ExecutorId, TooManyExecutors, is_alive, set_notifier};
+pub(crate) use registry::{ExecutorId, notify, set_notifier};
 pub(crate) use runnable::{RunOutcome, Runnable};
-pub(crate) use tasks::{CloseReport, Tasks};
+pub(crate) use tasks::Tasks;

@@ -9,6 +9,7 @@ pub(crate) struct RunQueue {
     head: Cell<Option<TaskPtr>>,
     /// Meaningless while `head` is `None`.
     tail: Cell<Option<TaskPtr>>,
+    #[cfg(feature = "metrics")]
     len: Cell<usize>,
 }
 
@@ -18,20 +19,21 @@ impl RunQueue {
         RunQueue {
             head: Cell::new(None),
             tail: Cell::new(None),
+            #[cfg(feature = "metrics")]
             len: Cell::new(0),
         }
-    }
-
-    /// The number of tasks in the queue.
-    #[inline(always)]
-    pub(crate) fn len(&self) -> usize {
-        self.len.get()
     }
 
     /// Whether no task is in the queue.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get().is_none()
+    }
+
+    /// How many tasks are in the queue.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
     }
 
     /// Adds a task at the end.
@@ -46,6 +48,7 @@ impl RunQueue {
             tail.run_link.set(Some(task));
         }
         self.tail.set(Some(task));
+        #[cfg(feature = "metrics")]
         self.len.set(self.len.get() + 1);
     }
 
@@ -54,27 +57,11 @@ impl RunQueue {
     pub(crate) fn pop_front(&self) -> Option<Runnable> {
         let task = self.head.get()?;
         self.head.set(task.run_link.take());
+        #[cfg(feature = "metrics")]
         self.len.set(self.len.get() - 1);
         // SAFETY: `push_back` took this runnable apart, and the queue has kept it to this thread
         // (it holds raw pointers, so it is not `Send`).
         Some(unsafe { Runnable::from_scheduled(task) })
-    }
-
-    /// Moves all tasks of `other` to the end of this queue.
-    pub(crate) fn append(&self, other: &RunQueue) {
-        if core::ptr::eq(self, other) {
-            return;
-        }
-        let Some(first) = other.head.take() else {
-            return;
-        };
-        if self.head.get().is_none() {
-            self.head.set(Some(first));
-        } else if let Some(tail) = self.tail.get() {
-            tail.run_link.set(Some(first));
-        }
-        self.tail.set(other.tail.take());
-        self.len.set(self.len.get() + other.len.take());
     }
 }
 
@@ -95,7 +82,7 @@ impl Default for RunQueue {
 impl fmt::Debug for RunQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunQueue")
-            .field("len", &self.len.get())
+            .field("is_empty", &self.is_empty())
             .finish()
     }
 }

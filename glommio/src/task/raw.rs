@@ -18,11 +18,12 @@ use core::{
     task::{Context, Poll},
 };
 use std::{
-    alloc::{alloc, handle_alloc_error},
+    alloc::handle_alloc_error,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use super::{
+    blocks::{self, Shape},
     context::Payload,
     header::{Header, TaskPtr, VTable},
     registry::ExecutorId,
@@ -48,8 +49,11 @@ union Stage<F: Future> {
     panic: ManuallyDrop<Payload>,
 }
 
-/// The allocation.
+/// The allocation, but for the place of the header if the stage has a strict alignment: then what is
+/// between the two goes before the header. So the stage is always where a header ends, and a handle
+/// finds the output without knowing the future.
 #[repr(C)]
+#[allow(dead_code)]
 struct TaskCell<F: Future> {
     header: Header,
     stage: Stage<F>,
@@ -60,29 +64,30 @@ struct TaskCell<F: Future> {
 /// Nothing in here can unwind, so neither the memory nor the future can get lost.
 #[inline]
 pub(super) fn allocate<F: Future>(executor: ExecutorId, queue: u32, future: F) -> TaskPtr {
-    let layout = Layout::new::<TaskCell<F>>();
-    // SAFETY: a cell is never zero-sized, it starts with a header.
-    let memory = unsafe { alloc(layout) }.cast::<TaskCell<F>>();
-    let Some(cell) = NonNull::new(memory) else {
-        handle_alloc_error(layout)
-    };
     let vtable = const {
         &VTable {
             poll: poll::<F>,
             drop_future: drop_future::<F>,
             drop_output: drop_output::<F>,
-            layout: Layout::new::<TaskCell<F>>(),
-            stage_offset: offset_of!(TaskCell<F>, stage),
+            shape: Shape::of(
+                Layout::new::<TaskCell<F>>(),
+                offset_of!(TaskCell<F>, stage) - size_of::<Header>(),
+            ),
+            #[cfg(feature = "debugging")]
+            type_name: core::any::type_name::<F>,
         }
     };
-    // SAFETY: the memory is fresh and laid out for a cell. Writing the fields one by one moves a
-    // large future straight to its place. The pointer covers the whole allocation, and the two
-    // local references that keep it alive are handed to the caller.
+    let Some(header) = NonNull::new(blocks::allocate(&vtable.shape).cast::<Header>()) else {
+        handle_alloc_error(Layout::new::<TaskCell<F>>())
+    };
+    // SAFETY: the memory is fresh and has room for a header and, right behind it, a stage. Writing
+    // the parts one by one moves a large future straight to its place. The pointer covers the whole
+    // allocation, and the two local references that keep it alive are handed to the caller.
     unsafe {
-        let cell = cell.as_ptr();
-        (&raw mut (*cell).header).write(Header::new(vtable, executor, queue, State::newborn(), 2));
-        (&raw mut (*cell).stage.future).write(ManuallyDrop::new(future));
-        TaskPtr::new(NonNull::new_unchecked(cell.cast()))
+        header.write(Header::new(vtable, executor, queue, State::newborn(), 2));
+        let task = TaskPtr::new(header);
+        task.stage::<F>().write(future);
+        task
     }
 }
 
@@ -181,10 +186,14 @@ pub(super) unsafe fn drop_stage<T>(task: TaskPtr) -> Result<(), Payload> {
 }
 
 /// Drops a payload that nobody wants. Payloads are values of any type, so their destructors may
-/// panic in turn; a payload that does is given up, and so is what it panicked with.
+/// panic in turn; what such a one panicked with is dropped if it is a text, as nearly all are, and
+/// given up otherwise.
 #[cold]
 pub(crate) fn discard(payload: Payload) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        if second.is::<&'static str>() || second.is::<String>() {
+            return;
+        }
         mem::forget(second);
     }
 }

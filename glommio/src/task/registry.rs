@@ -177,6 +177,7 @@ pub(super) fn lookup(id: ExecutorId) -> Option<&'static Slot> {
 }
 
 /// Whether the executor is alive, as of now.
+#[cfg(test)]
 pub(crate) fn is_alive(id: ExecutorId) -> bool {
     lookup(id).is_some()
 }
@@ -192,7 +193,7 @@ pub(crate) fn set_notifier(notify: fn(ExecutorId)) -> bool {
 }
 
 /// Calls the installed notifier, if any.
-pub(super) fn notify(id: ExecutorId) {
+pub(crate) fn notify(id: ExecutorId) {
     if let Some(notify) = NOTIFIER.get() {
         notify(id);
     }

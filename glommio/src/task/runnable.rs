@@ -1,6 +1,10 @@
 //! A task whose turn has come.
 
-use core::{fmt, mem::ManuallyDrop};
+use core::{
+    fmt,
+    mem::ManuallyDrop,
+    panic::{RefUnwindSafe, UnwindSafe},
+};
 
 use super::{
     context::{self, Payload},
@@ -8,13 +12,28 @@ use super::{
     lifecycle::{drop_and_finish, finish_polled},
     raw::Polled,
     state::{CLOSED, COMPLETED, RUNNING, SCHEDULED},
+    trace::Polling,
 };
 
 /// A scheduled task, for an executor's run queue.
 ///
 /// At most one exists per task. Dropping it without running it takes the task off the run queue;
 /// the next wake puts it back.
+///
+/// # Examples
+///
+/// It never leaves the executor; only its name is public:
+///
+/// ```
+/// fn describe(task: &glommio::task::Task) -> String {
+///     format!("{task:?}")
+/// }
+/// ```
 pub struct Runnable(TaskPtr);
+
+// As for the handles of a task.
+impl UnwindSafe for Runnable {}
+impl RefUnwindSafe for Runnable {}
 
 /// What became of a task that was run.
 #[derive(Debug)]
@@ -65,9 +84,13 @@ impl Runnable {
             return run_closed(task);
         }
         task.state.set((state & !SCHEDULED) | RUNNING);
-        // SAFETY: RUNNING is set and COMPLETED is not, so the future is there and ours. The owned
-        // list's reference stays until the task completes, which is up to this frame.
-        match unsafe { (task.vtable.poll)(task) } {
+        let polled = {
+            let _polling = Polling::begin(task);
+            // SAFETY: RUNNING is set and COMPLETED is not, so the future is there and ours. The
+            // owned list's reference stays until the task completes, which is up to this frame.
+            unsafe { (task.vtable.poll)(task) }
+        };
+        match polled {
             Polled::Pending => {
                 let state = task.state.get();
                 task.state.set(state & !RUNNING);

@@ -1,6 +1,6 @@
 //! All live tasks of one executor, and the end of them.
 //!
-//! Every task is in its executor's list from birth until its future is gone. That is what makes
+//! Every task is in a list of its executor's from birth until its future is gone. That is what makes
 //! teardown complete: [`Tasks::close`] drops whatever future is left, wherever the task was waiting
 //! and whoever still holds wakers of it.
 
@@ -19,7 +19,7 @@ use super::{
     inbox::Batch,
     join::{ScopedTask, Task},
     lifecycle::{drop_and_finish, forget, mark_scheduled},
-    owned::OwnedList,
+    owned::OwnedLists,
     raw::{self, discard},
     registry::{self, ExecutorId, Slot, TooManyExecutors},
     runnable::Runnable,
@@ -39,7 +39,7 @@ const MAX_LATE_SPAWNS: u32 = 32;
 pub(crate) struct Tasks {
     id: ExecutorId,
     slot: &'static Slot,
-    list: OwnedList,
+    lists: OwnedLists,
     phase: Cell<Phase>,
     late_spawns: Cell<u32>,
 }
@@ -60,10 +60,6 @@ pub(crate) struct CloseReport {
     pub(crate) dropped: usize,
     /// Futures given up, never to be dropped, because destructors kept spawning.
     pub(crate) forgotten: usize,
-    /// Destructors that panicked in tasks without a handle.
-    pub(crate) panics: usize,
-    /// What the first of them panicked with.
-    pub(crate) first_panic: Option<Payload>,
 }
 
 impl Tasks {
@@ -73,7 +69,7 @@ impl Tasks {
         Ok(Tasks {
             id,
             slot,
-            list: OwnedList::new(id),
+            lists: OwnedLists::new(id),
             phase: Cell::new(Phase::Open),
             late_spawns: Cell::new(0),
         })
@@ -187,12 +183,18 @@ impl Tasks {
                 Handle::new(LocalRef::from_counted(task)),
             )
         };
-        if self.phase.get() == Phase::Closed {
-            self.reject(task);
-        } else {
-            self.list.push_back(task);
-        }
+        self.adopt(task);
         (runnable, handle)
+    }
+
+    /// Puts a new task into its list. Apart, because it is the same for all futures.
+    #[inline(never)]
+    fn adopt(&self, task: TaskPtr) {
+        match self.phase.get() {
+            Phase::Open => self.lists.push_back(task),
+            Phase::Closing => self.lists.first().push_back(task),
+            Phase::Closed => self.reject(task),
+        }
     }
 
     #[inline]
@@ -230,14 +232,25 @@ impl Tasks {
         self.late_spawns.set(nested);
     }
 
-    /// The number of tasks whose futures exist. Walks the list.
-    pub(crate) fn len(&self) -> usize {
-        self.list.iter().count()
+    /// All live tasks: queue by queue, the oldest of each first. None may be spawned or end meanwhile.
+    #[cfg(feature = "debugging")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = TaskPtr> {
+        self.lists.iter()
     }
 
-    /// Whether any task of this queue has a future. Walks the list up to the first.
-    pub(crate) fn any_in_queue(&self, queue: u32) -> bool {
-        self.list.iter().any(|task| task.queue == queue)
+    /// The number of tasks whose futures exist. Walks all of them.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.iter().count()
+    }
+
+    /// Frees what is kept for a queue that has no tasks and gets no more. `false`, and nothing is done,
+    /// if a task of it still has a future.
+    pub(crate) fn forget_queue(&self, queue: u32) -> bool {
+        match self.phase.get() {
+            Phase::Open => self.lists.forget_queue(queue),
+            Phase::Closing => !self.lists.iter().any(|task| task.queue == queue),
+            Phase::Closed => true,
+        }
     }
 
     /// Whether no other thread has woken a task since the last drain.
@@ -278,28 +291,30 @@ impl Tasks {
     /// wake and cancel tasks and may panic; what they spawn is dropped too, up to a bound. Tasks
     /// left in run queues are husks then, which vanish with the queues. A task that is running
     /// (which takes a call from inside of it) is dropped when its poll returns.
-    pub(crate) fn close(&self) -> CloseReport {
+    ///
+    /// `on_panic` is told of the destructors that panic in tasks without a handle, and of the queues
+    /// of these tasks. It must not panic.
+    pub(crate) fn close(&self, mut on_panic: impl FnMut(u32, Payload)) -> CloseReport {
         let mut report = CloseReport::default();
         if self.phase.get() != Phase::Open {
             return report;
         }
         self.phase.set(Phase::Closing);
+        self.lists.unite();
+        let list = self.lists.first();
         let bound = self.len().max(1).saturating_mul(CLOSE_ROUNDS);
-        while let Some(task) = self.list.front() {
+        while let Some(task) = list.front() {
             if task.state.any(RUNNING) {
                 task.state.insert(CLOSED);
                 task.unlink();
             } else if report.dropped < bound {
                 report.dropped += 1;
+                let queue = task.queue;
                 // SAFETY: owner's thread, as `Tasks` is not `Send`; a task in the list has not
                 // completed, and it is not running.
                 let unobserved = unsafe { drop_and_finish(task) };
                 if let Some(payload) = unobserved {
-                    report.panics += 1;
-                    match report.first_panic {
-                        None => report.first_panic = Some(payload),
-                        Some(_) => discard(payload),
-                    }
+                    on_panic(queue, payload);
                 }
             } else {
                 report.forgotten += 1;
@@ -327,9 +342,7 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        if let Some(payload) = self.close().first_panic {
-            discard(payload);
-        }
+        self.close(|_, payload| discard(payload));
     }
 }
 

@@ -14,6 +14,17 @@ use crate::{
 };
 
 /// Where a CPU lies in the machine.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::CpuSet;
+///
+/// for location in CpuSet::online()? {
+///     println!("CPU {} is of core {}", location.cpu, location.core);
+/// }
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CpuLocation {
     /// The number of the CPU. Each hardware thread of a core is one.
@@ -113,6 +124,16 @@ impl CpuSet {
     }
 
     /// Whether the set has no CPU.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::CpuSet;
+    ///
+    /// let none = CpuSet::online()?.filter(|_| false);
+    /// assert!(none.is_empty());
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -123,36 +144,117 @@ impl CpuSet {
     }
 
     /// Whether the set has this CPU at this location.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::CpuSet;
+    ///
+    /// let online = CpuSet::online()?;
+    /// assert!(online.iter().all(|location| online.contains(location)));
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn contains(&self, location: &CpuLocation) -> bool {
         self.0.contains(location)
     }
 
     /// The CPUs of the set, in no particular order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::CpuSet;
+    ///
+    /// let online = CpuSet::online()?;
+    /// assert_eq!(online.iter().count(), online.len());
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn iter(&self) -> hash_set::Iter<'_, CpuLocation> {
         self.0.iter()
     }
 
     /// Whether the sets have no CPU in common.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert!(set(0..2).is_disjoint(&set(2..4)));
+    /// assert!(!set(0..3).is_disjoint(&set(2..4)));
+    /// ```
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.0.is_disjoint(&other.0)
     }
 
     /// Whether the other set has every CPU of this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert!(set(1..2).is_subset(&set(0..4)));
+    /// ```
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
 
     /// Whether this set has every CPU of the other one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert!(set(0..4).is_superset(&set(1..2)));
+    /// ```
     pub fn is_superset(&self, other: &Self) -> bool {
         self.0.is_superset(&other.0)
     }
 
     /// The CPUs of this set that the other one lacks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert_eq!(set(0..4).difference(&set(1..9)).count(), 1);
+    /// ```
     pub fn difference<'a>(&'a self, other: &'a Self) -> Difference<'a, CpuLocation, RandomState> {
         self.0.difference(&other.0)
     }
 
     /// The CPUs that are in exactly one of the sets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert_eq!(set(0..4).symmetric_difference(&set(2..6)).count(), 4);
+    /// ```
     pub fn symmetric_difference<'a>(
         &'a self,
         other: &'a Self,
@@ -161,6 +263,19 @@ impl CpuSet {
     }
 
     /// The CPUs that are in both sets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// let (low, high) = (set(0..4), set(2..6));
+    /// assert!(low.intersection(&high).all(|location| [2, 3].contains(&location.cpu)));
+    /// ```
     pub fn intersection<'a>(
         &'a self,
         other: &'a Self,
@@ -169,6 +284,18 @@ impl CpuSet {
     }
 
     /// The CPUs that are in either set, each of them once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuLocation, CpuSet};
+    ///
+    /// let set = |cpus: std::ops::Range<usize>| -> CpuSet {
+    ///     let at = |cpu| CpuLocation { cpu, core: cpu, package: 0, numa_node: 0 };
+    ///     cpus.map(at).collect()
+    /// };
+    /// assert_eq!(set(0..4).union(&set(2..6)).count(), 6);
+    /// ```
     pub fn union<'a>(&'a self, other: &'a Self) -> Union<'a, CpuLocation, RandomState> {
         self.0.union(&other.0)
     }

@@ -10,6 +10,20 @@ use super::{CpuLocation, CpuSet, strategy::CpuOrder};
 ///
 /// [`Placement::generate_cpu_set`]: crate::Placement::generate_cpu_set
 /// [`PoolPlacement::generate_cpu_set`]: crate::PoolPlacement::generate_cpu_set
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{CpuSet, PoolPlacement};
+///
+/// let cpus = CpuSet::online()?;
+/// let mut places = PoolPlacement::MaxSpread(cpus.len(), Some(cpus.clone())).generate_cpu_set()?;
+/// for shard in 0..cpus.len() {
+///     let location = places.next().next().expect("each shard has a CPU of its own");
+///     println!("shard {shard} goes on CPU {}", location.cpu);
+/// }
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum CpuSetGenerator {
     /// No executor is bound.
@@ -47,6 +61,19 @@ impl CpuSetGenerator {
 }
 
 /// The CPUs that one executor may run on; iterates over those it is bound to.
+///
+/// # Examples
+///
+/// ```
+/// use glommio::{CpuIter, CpuSet, Placement};
+///
+/// let cpus = CpuSet::online()?;
+/// let mut fenced = Placement::Fenced(cpus.clone()).generate_cpu_set()?;
+/// let binding = fenced.next().cpu_binding().expect("a fence binds");
+/// assert_eq!(binding.into_iter().count(), cpus.len());
+/// assert!(CpuIter::Unbound.cpu_binding().is_none());
+/// # Ok::<(), glommio::GlommioError<()>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum CpuIter {
     /// All of them: the executor is not bound.

@@ -6,11 +6,14 @@
 //! | `policy` | what users ask for: [`Placement`], [`PoolPlacement`] |
 //! | `strategy` | the order in which spreading and packing take CPUs |
 //! | `generator` | hands one CPU, or one set, to each executor |
+//! | `tests` | all of it on made-up hosts: what is chosen, and what must always hold |
 
 mod cpuset;
 mod generator;
 mod policy;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     cpuset::{CpuLocation, CpuSet},

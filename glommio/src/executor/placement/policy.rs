@@ -44,11 +44,25 @@ impl Placement {
     /// # Errors
     ///
     /// As described for each variant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::Placement;
+    ///
+    /// let mut unbound = Placement::Unbound.generate_cpu_set()?;
+    /// assert!(unbound.next().cpu_binding().is_none());
+    /// assert!(Placement::Fixed(100_000).generate_cpu_set().is_err());
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn generate_cpu_set(self) -> Result<CpuSetGenerator, ()> {
         self.resolve(Topology::host)
     }
 
-    fn resolve(self, topology: impl FnOnce() -> Topology) -> Result<CpuSetGenerator, ()> {
+    pub(super) fn resolve(
+        self,
+        topology: impl FnOnce() -> Topology,
+    ) -> Result<CpuSetGenerator, ()> {
         match self {
             Placement::Unbound => Ok(CpuSetGenerator::Unbound),
             Placement::Fenced(cpus) => fence(cpus, &topology()),
@@ -109,6 +123,17 @@ pub enum PoolPlacement {
 
 impl PoolPlacement {
     /// How many executors the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{CpuSet, PoolPlacement};
+    ///
+    /// assert_eq!(PoolPlacement::Unbound(3).executor_count(), 3);
+    /// let sets = vec![CpuSet::online()?, CpuSet::online()?];
+    /// assert_eq!(PoolPlacement::Custom(sets).executor_count(), 2);
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn executor_count(&self) -> usize {
         match self {
             PoolPlacement::Unbound(executors)
@@ -124,11 +149,25 @@ impl PoolPlacement {
     /// # Errors
     ///
     /// As described for the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::PoolPlacement;
+    ///
+    /// let mut packed = PoolPlacement::MaxPack(1, None).generate_cpu_set()?;
+    /// assert_eq!(packed.next().count(), 1);
+    /// assert!(PoolPlacement::MaxPack(0, None).generate_cpu_set().is_err());
+    /// # Ok::<(), glommio::GlommioError<()>>(())
+    /// ```
     pub fn generate_cpu_set(self) -> Result<CpuSetGenerator, ()> {
         self.resolve(Topology::host)
     }
 
-    fn resolve(self, topology: impl FnOnce() -> Topology) -> Result<CpuSetGenerator, ()> {
+    pub(super) fn resolve(
+        self,
+        topology: impl FnOnce() -> Topology,
+    ) -> Result<CpuSetGenerator, ()> {
         if self.executor_count() == 0 {
             return Err(GlommioError::BuilderError(BuilderErrorKind::NrShards {
                 minimum: 1,

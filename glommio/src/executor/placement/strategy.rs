@@ -171,7 +171,7 @@ impl Tree {
                 .min_by_key(|child| {
                     let child = children[*child].clone();
                     let size = child.len();
-                    (Reverse(self.depth_of_fit(child, level + 1, count)), size)
+                    (self.tightest_fit(child, level + 1, count), size)
                 });
             let child = match tightest_that_fits {
                 Some(child) => child,
@@ -187,16 +187,23 @@ impl Tree {
     }
 
     /// The deepest level at which something in the subtree, which is itself at
-    /// `level` and has as many, still has `count` CPUs.
-    fn depth_of_fit(&self, subtree: Range<usize>, level: usize, count: usize) -> usize {
+    /// `level` and has as many, still has `count` CPUs; and how many the
+    /// smallest of those has.
+    fn tightest_fit(
+        &self,
+        subtree: Range<usize>,
+        level: usize,
+        count: usize,
+    ) -> (Reverse<usize>, usize) {
+        let itself = (Reverse(level), subtree.len());
         if level == LEVELS {
-            return level;
+            return itself;
         }
         self.children(subtree, level)
             .filter(|child| child.len() >= count)
-            .map(|child| self.depth_of_fit(child, level + 1, count))
-            .max()
-            .unwrap_or(level)
+            .map(|child| self.tightest_fit(child, level + 1, count))
+            .min()
+            .unwrap_or(itself)
     }
 }
 
@@ -278,6 +285,14 @@ mod tests {
     }
 
     #[test]
+    fn packing_compares_the_places_and_not_what_is_around_them() {
+        // Socket 0 offers two cores around one cache; socket 1 more, among
+        // them a cache with three CPUs.
+        let host = only(SERVER.direct(), &[0, 1, 16, 17, 8, 9, 24, 12, 13, 14, 15]);
+        assert_eq!(pack(&host, 3), [8, 24, 9]);
+    }
+
+    #[test]
     fn one_cpu_is_all_there_is() {
         let host = only(SERVER.direct(), &[13]);
         assert_eq!(spread(&host, 3), [13, 13, 13]);
@@ -352,6 +367,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::test_cases::cases(256))]
+
         #[test]
         fn no_cpu_is_taken_again_before_all_were(
             host in hosts(),

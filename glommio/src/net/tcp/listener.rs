@@ -7,21 +7,23 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures_core::Stream;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::stream::{TcpStream, address};
+use super::stream::TcpStream;
 use crate::{
     error::Result,
+    net::addr::address,
     reactor,
     sys::{
         fd::Fd,
         op::accept::{self, AcceptQueue},
         socket,
     },
+    waiters::{Key, poll_verdict},
 };
 
 /// Connections that may wait to be accepted.
@@ -89,36 +91,62 @@ impl TcpListener {
     ///
     /// As for [`accept`](Self::accept).
     pub async fn shared_accept(&self) -> Result<AcceptedTcpStream, ()> {
-        Turn {
-            listener: self,
-            waits: false,
-        }
-        .await
+        Turn::new(self).await
     }
 
     /// As [`shared_accept`](Self::shared_accept), to be polled.
+    ///
+    /// Only the waker of the last call is woken, and when nobody waits in another way.
     pub fn poll_shared_accept(&self, cx: &mut Context<'_>) -> Poll<Result<AcceptedTcpStream, ()>> {
-        let news = self.queue.borrow_mut().take();
-        if let Some(result) = news {
-            if !self.queue.borrow().wakers.is_empty() {
-                // Others wait, and the accept may have ended with this result.
-                accept::arm(&self.fd, &self.queue);
-            }
-            return Poll::Ready(match result {
-                Ok(fd) => Ok(AcceptedTcpStream { fd: fd.into() }),
-                Err(error) => Err(error.into()),
-            });
+        if let Some(result) = self.take() {
+            return Poll::Ready(result);
         }
-        if self.fd.ring().is_closed() {
-            let gone = io::Error::other("the executor that this listener belongs to is gone");
-            return Poll::Ready(Err(gone.into()));
-        }
-        self.queue.borrow_mut().wait(cx.waker());
+        // Cloned and dropped outside of the borrow: a waker is code of others.
+        let waker = cx.waker().clone();
+        let _before = self.queue.borrow_mut().poller.replace(waker);
         accept::arm(&self.fd, &self.queue);
         Poll::Pending
     }
 
-    /// As [`accept`](Self::accept), to be polled.
+    /// What is there without waiting: a connection, an error, or the executor's end.
+    fn take(&self) -> Option<Result<AcceptedTcpStream, ()>> {
+        let news = self.queue.borrow_mut().take();
+        match news {
+            Some(result) => {
+                // The accept may have ended with this result.
+                self.look_after_waiters();
+                Some(match result {
+                    Ok(fd) => Ok(AcceptedTcpStream { fd: fd.into() }),
+                    Err(error) => Err(error.into()),
+                })
+            }
+            None if self.fd.ring().is_closed() => {
+                let gone = io::Error::other("the executor that this listener belongs to is gone");
+                Some(Err(gone.into()))
+            }
+            None => None,
+        }
+    }
+
+    /// If somebody else waits: what is there is theirs, the executor's end too, and what is not there is
+    /// asked for.
+    fn look_after_waiters(&self) {
+        let mut queue = self.queue.borrow_mut();
+        if !queue.has_waiters() {
+            return;
+        }
+        if queue.has_news() || self.fd.ring().is_closed() {
+            let waker = queue.tell_next();
+            drop(queue);
+            waker.into_iter().for_each(Waker::wake);
+        } else {
+            drop(queue);
+            accept::arm(&self.fd, &self.queue);
+        }
+    }
+
+    /// As [`accept`](Self::accept), to be polled. See
+    /// [`poll_shared_accept`](Self::poll_shared_accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<TcpStream, ()>> {
         self.poll_shared_accept(cx)
             .map_ok(AcceptedTcpStream::bind_to_executor)
@@ -126,7 +154,7 @@ impl TcpListener {
 
     /// The connections as they arrive, without end.
     pub fn incoming(&self) -> impl Stream<Item = Result<TcpStream, ()>> + Unpin + '_ {
-        Incoming(self)
+        Incoming(Turn::new(self))
     }
 
     /// The address that the listener is bound to.
@@ -151,45 +179,58 @@ fn listen(addr: SocketAddr) -> io::Result<Socket> {
 /// One caller of accept.
 struct Turn<'a> {
     listener: &'a TcpListener,
-    waits: bool,
+    waits: Option<Key>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(listener: &'a TcpListener) -> Self {
+        Turn {
+            listener,
+            waits: None,
+        }
+    }
 }
 
 impl Future for Turn<'_> {
     type Output = Result<AcceptedTcpStream, ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = self.listener.poll_shared_accept(cx);
-        self.waits = result.is_pending();
-        result
+        let listener = self.listener;
+        if let Some(key) = self.waits {
+            if !listener.fd.ring().is_closed() {
+                ready!(poll_verdict(&*listener.queue, key, cx));
+                self.waits = None;
+            }
+        }
+        if let Some(result) = listener.take() {
+            return Poll::Ready(result);
+        }
+        let waker = cx.waker().clone();
+        self.waits = Some(listener.queue.borrow_mut().waiters.push((), waker));
+        accept::arm(&listener.fd, &listener.queue);
+        Poll::Pending
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // A wake-up that was meant for this caller goes on to the next one.
-        if self.waits {
-            let waker = {
-                let mut queue = self.listener.queue.borrow_mut();
-                if queue.has_news() || queue.armed.is_none() {
-                    queue.wakers.pop()
-                } else {
-                    None
-                }
-            };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let Some(key) = self.waits else { return };
+        let removed = self.listener.queue.borrow_mut().waiters.remove(key);
+        // Whoever was told to look and does not passes that on.
+        if removed.is_some_and(|removed| removed.verdict.is_some()) {
+            self.listener.look_after_waiters();
         }
     }
 }
 
-struct Incoming<'a>(&'a TcpListener);
+struct Incoming<'a>(Turn<'a>);
 
 impl Stream for Incoming<'_> {
     type Item = Result<TcpStream, ()>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_accept(cx).map(Some)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = Pin::new(&mut self.0).poll(cx);
+        accepted.map(|stream| Some(stream.map(AcceptedTcpStream::bind_to_executor)))
     }
 }
 
@@ -199,8 +240,7 @@ impl Drop for TcpListener {
         if let Some(key) = armed {
             self.fd.ring().cancel(key);
         }
-        let wakers = std::mem::take(&mut self.queue.borrow_mut().wakers);
-        drop(wakers);
+        let _poller = self.queue.borrow_mut().poller.take();
     }
 }
 

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
     error::Result,
-    net::stream::Stream,
+    net::{addr::address, stream::Stream},
     reactor,
     sys::{fd::Fd, op::accept::Connect, socket},
 };
@@ -126,12 +126,6 @@ impl TcpStream {
     }
 }
 
-/// An Internet address out of what the kernel says.
-pub(super) fn address(addr: io::Result<SockAddr>) -> Result<SocketAddr, ()> {
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "not an Internet address");
-    Ok(addr?.as_socket().ok_or_else(unknown)?)
-}
-
 impl AsyncRead for TcpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -166,9 +160,11 @@ impl AsRawFd for TcpStream {
     }
 }
 
-/// The socket joins the current executor.
+/// The socket joins the current executor. It is set to wait (not `O_NONBLOCK`): the kernel waits for
+/// this crate.
 impl From<Socket> for TcpStream {
     fn from(socket: Socket) -> TcpStream {
+        socket::let_wait(&socket);
         TcpStream::adopt(socket.into())
     }
 }

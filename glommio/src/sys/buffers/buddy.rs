@@ -449,7 +449,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #![proptest_config(crate::test_cases::cases(256))]
 
         #[test]
         fn blocks_never_overlap_and_all_pages_return(

@@ -1,7 +1,7 @@
 //! [`DmaBuffer`]: memory to fill and hand to the kernel.
 
 use std::fmt;
-use std::io;
+
 use std::slice;
 
 use super::block::DmaBlock;
@@ -36,8 +36,8 @@ impl DmaBuffer {
 
     /// A zeroed buffer of `len` bytes that belongs to no executor's I/O memory.
     ///
-    /// Fails with [`io::ErrorKind::OutOfMemory`] where the system does not have the memory.
-    pub(crate) fn standalone(len: usize) -> io::Result<DmaBuffer> {
+    /// Fails with [`std::io::ErrorKind::OutOfMemory`] where the system does not have the memory.
+    pub(crate) fn standalone(len: usize) -> std::io::Result<DmaBuffer> {
         Ok(DmaBuffer::new(DmaBlock::standalone(len)?, len))
     }
 
@@ -90,6 +90,7 @@ impl DmaBuffer {
     }
 
     /// Bytes the buffer's block has room for.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.block.capacity()
     }
@@ -98,6 +99,7 @@ impl DmaBuffer {
     ///
     /// # Panics
     /// If the capacity is less than `len`.
+    #[cfg(test)]
     pub(crate) fn set_len(&mut self, len: usize) {
         assert!(len <= self.block.capacity());
         self.len = len;

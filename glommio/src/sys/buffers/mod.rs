@@ -6,6 +6,7 @@
 //! - [`buddy`]: which pages of the arena are free, as pure arithmetic over page numbers.
 //! - [`mapping`]: memory from the kernel that is unmapped when dropped.
 //! - [`provided`]: receive buffers lent to the kernel only when data arrives.
+//! - [`message`]: the memory of one datagram.
 //! - [`socket`]: the memory that the sockets of one ring share.
 //! - [`dma_buffer`] and [`read_result`]: what users see of a block, exclusive and shared.
 
@@ -14,11 +15,11 @@ mod buddy;
 mod dma;
 mod dma_buffer;
 mod mapping;
+pub(crate) mod message;
 pub(crate) mod provided;
 mod read_result;
 pub(crate) mod socket;
 
-pub(crate) use block::DmaBlock;
 pub(crate) use dma::{DmaArena, Registrar};
 pub use dma_buffer::DmaBuffer;
 pub use read_result::ReadResult;

@@ -162,10 +162,10 @@ impl BufferGroup {
         self.offer()
     }
 
-    /// How many buffers nobody uses, on offer or not.
-    #[cfg(test)]
-    pub(crate) fn unused(&self) -> usize {
-        self.free.borrow().len() + usize::from(self.on_offer.get())
+    /// How many buffers hold received data: neither free nor on offer.
+    pub(crate) fn in_use(&self) -> usize {
+        let unused = self.free.borrow().len() + usize::from(self.on_offer.get());
+        usize::from(self.entries) - unused
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::provided::BufferGroup;
+use super::{message::Message, provided::BufferGroup};
 use crate::sys::{features::Rung, ring::Ring};
 
 /// Small receive buffers: 4,096 of 4 KiB, of which only the used ones take memory.
@@ -20,12 +20,18 @@ pub(crate) const LARGE_READ_BYTES: usize = 16 << 10;
 const SPARES: usize = 256;
 const SPARE_BYTES: usize = 64 << 10;
 
-/// Receive buffer groups, registered on first use, and spare send buffers.
+/// Spare messages kept for reuse, up to [`SPARE_BYTES`] each.
+const SPARE_MESSAGES: usize = 64;
+
+/// Receive buffer groups, registered on first use, spare send buffers, and spare messages.
 #[derive(Default)]
 pub(crate) struct SocketBuffers {
     small: OnceCell<Option<Rc<BufferGroup>>>,
     large: OnceCell<Option<Rc<BufferGroup>>>,
     spares: RefCell<Vec<Vec<u8>>>,
+    // Boxed because the kernel knows them by their addresses.
+    #[allow(clippy::vec_box)]
+    messages: RefCell<Vec<Box<Message>>>,
 }
 
 impl SocketBuffers {
@@ -50,6 +56,16 @@ impl SocketBuffers {
         .as_ref()
     }
 
+    /// How many receive buffers of the groups hold data that nobody has read.
+    pub(crate) fn in_use(&self) -> usize {
+        let groups = [&self.small, &self.large].map(|cell| cell.get().and_then(Option::as_ref));
+        groups
+            .into_iter()
+            .flatten()
+            .map(|group| group.in_use())
+            .sum()
+    }
+
     /// An empty buffer, with room if one is at hand.
     pub(crate) fn spare(&self) -> Vec<u8> {
         self.spares.borrow_mut().pop().unwrap_or_default()
@@ -63,6 +79,20 @@ impl SocketBuffers {
                 buffer.clear();
                 spares.push(buffer);
             }
+        }
+    }
+
+    /// The memory for a datagram, with room if some is at hand.
+    pub(crate) fn message(&self) -> Box<Message> {
+        let spare = self.messages.borrow_mut().pop();
+        spare.unwrap_or_else(Message::boxed)
+    }
+
+    /// Takes the memory of a datagram back.
+    pub(crate) fn put_back_message(&self, message: Box<Message>) {
+        let mut messages = self.messages.borrow_mut();
+        if message.capacity() <= SPARE_BYTES && messages.len() < SPARE_MESSAGES {
+            messages.push(message);
         }
     }
 }

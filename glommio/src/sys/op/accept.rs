@@ -6,10 +6,14 @@ use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::{Class, Completion, Driven, Next, Operation};
-use crate::sys::{
-    fd::{self, Fd},
-    features::Rung,
-    inflight::Key,
+use crate::{
+    sys::{
+        fd::{self, Fd},
+        features::Rung,
+        inflight::Key,
+        ledger::IoKind,
+    },
+    waiters::{WaiterCell, Waiters},
 };
 
 /// A multishot accept is stopped when this many connections wait for somebody to take them; the
@@ -17,14 +21,37 @@ use crate::sys::{
 const UNTAKEN_LIMIT: usize = 64;
 
 /// Connections that a listener accepted and nobody took yet.
-#[derive(Default)]
 pub(crate) struct AcceptQueue {
     pub(crate) accepted: VecDeque<OwnedFd>,
     pub(crate) error: Option<i32>,
     /// The accept in flight.
     pub(crate) armed: Option<Key>,
-    /// Everybody who waits for a connection.
-    pub(crate) wakers: Vec<Waker>,
+    /// Who waits to look again.
+    pub(crate) waiters: Waiters<(), ()>,
+    /// Who polled last without waiting as a future, which would tell when it gives up. Asked when
+    /// nobody else waits.
+    pub(crate) poller: Option<Waker>,
+}
+
+impl Default for AcceptQueue {
+    fn default() -> Self {
+        AcceptQueue {
+            accepted: VecDeque::new(),
+            error: None,
+            armed: None,
+            waiters: Waiters::new(),
+            poller: None,
+        }
+    }
+}
+
+impl WaiterCell for RefCell<AcceptQueue> {
+    type Request = ();
+    type Verdict = ();
+
+    fn with_waiters<R>(&self, f: impl FnOnce(&mut Waiters<(), ()>) -> R) -> R {
+        f(&mut self.borrow_mut().waiters)
+    }
 }
 
 impl AcceptQueue {
@@ -43,10 +70,17 @@ impl AcceptQueue {
         !self.accepted.is_empty() || self.error.is_some()
     }
 
-    /// Leaves a waker, once per waiting task.
-    pub(crate) fn wait(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|w| w.will_wake(waker)) {
-            self.wakers.push(waker.clone());
+    /// Whether somebody waits who was not told to look again.
+    pub(crate) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty() || self.poller.is_some()
+    }
+
+    /// Tells one who waits to look again.
+    pub(crate) fn tell_next(&mut self) -> Option<Waker> {
+        if self.waiters.settle_front(()) {
+            self.waiters.next_wake()
+        } else {
+            self.poller.take()
         }
     }
 }
@@ -74,6 +108,8 @@ pub(crate) fn arm(fd: &Fd, queue: &Rc<RefCell<AcceptQueue>>) {
 
 // SAFETY: no address is asked for, so an accept points to nothing.
 unsafe impl Operation for Accept {
+    const IO: Option<IoKind> = Some(IoKind::Accept);
+
     fn class(&self) -> Class {
         Class::Wait
     }
@@ -102,8 +138,9 @@ impl Driven for Accept {
                 errno => queue.error = Some(errno),
             },
         }
-        // With one connection one waiter can go on; an error or an end concerns all.
-        let waker = queue.wakers.pop();
+        // With one connection one waiter can go on. It sees to the others when there is an error or
+        // an end.
+        let waker = queue.tell_next();
         if completion.more() {
             if queue.accepted.len() >= UNTAKEN_LIMIT {
                 return Next::Stop(waker);

@@ -8,11 +8,16 @@ use std::{
 
 use io_uring::{opcode, squeue, types};
 
-use super::{Completion, Operation};
+use super::{Completion, Operation, Transfer};
 use crate::sys::{
     buffers::DmaBuffer,
     fd::{self, Fd},
+    inflight::fits,
+    ledger::IoKind,
 };
+
+/// Reads and writes allocate nothing.
+const _: () = assert!(fits::<ReadDma>() && fits::<WriteDma>() && fits::<Fsync>());
 
 /// Opens a path (IORING_OP_OPENAT, 5.6).
 pub(crate) struct OpenAt {
@@ -24,6 +29,8 @@ pub(crate) struct OpenAt {
 
 // SAFETY: the path's bytes are on the heap.
 unsafe impl Operation for OpenAt {
+    const IO: Option<IoKind> = Some(IoKind::FileOpen);
+
     fn entry(&mut self) -> squeue::Entry {
         opcode::OpenAt::new(types::Fd(self.dir), self.path.as_ptr())
             .flags(self.flags)
@@ -69,8 +76,9 @@ unsafe impl Operation for Statx {
 /// registered).
 pub(crate) struct ReadDma {
     pub(crate) fd: Fd,
-    /// From the arena of the ring that reads.
     pub(crate) buffer: DmaBuffer,
+    /// The slot of the buffer in the table of the ring that reads.
+    pub(crate) fixed: Option<u16>,
     pub(crate) offset: u64,
     /// The part of the buffer to fill.
     pub(crate) start: usize,
@@ -79,10 +87,12 @@ pub(crate) struct ReadDma {
 
 // SAFETY: the buffer's memory belongs to the arena or the heap, not to this struct.
 unsafe impl Operation for ReadDma {
+    const IO: Option<IoKind> = Some(IoKind::FileRead);
+
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.fd.raw());
         let ptr = self.buffer.as_bytes_mut()[self.start..][..self.len as usize].as_mut_ptr();
-        match self.buffer.fixed_index() {
+        match self.fixed {
             Some(index) => opcode::ReadFixed::new(fd, ptr, self.len, index)
                 .offset(self.offset)
                 .build(),
@@ -90,6 +100,16 @@ unsafe impl Operation for ReadDma {
                 .offset(self.offset)
                 .build(),
         }
+    }
+}
+
+impl Transfer for ReadDma {
+    fn fixed(&mut self) -> &mut Option<u16> {
+        &mut self.fixed
+    }
+
+    fn bytes(&self) -> u32 {
+        self.len
     }
 }
 
@@ -123,6 +143,8 @@ pub(crate) struct WriteDma {
 // SAFETY: the buffer's memory belongs to the arena or the heap, not to this struct; the kernel only
 // reads it.
 unsafe impl Operation for WriteDma {
+    const IO: Option<IoKind> = Some(IoKind::FileWrite);
+
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.fd.raw());
         let buffer = self.buffer.get();
@@ -136,6 +158,16 @@ unsafe impl Operation for WriteDma {
                 .offset(self.offset)
                 .build(),
         }
+    }
+}
+
+impl Transfer for WriteDma {
+    fn fixed(&mut self) -> &mut Option<u16> {
+        &mut self.fixed
+    }
+
+    fn bytes(&self) -> u32 {
+        self.len
     }
 }
 
@@ -159,24 +191,6 @@ unsafe impl Operation for Fsync {
     }
 }
 
-/// Allocates or releases space of a file (IORING_OP_FALLOCATE, 5.6).
-pub(crate) struct Fallocate {
-    pub(crate) fd: Fd,
-    pub(crate) mode: i32,
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
-}
-
-// SAFETY: a fallocate points to nothing.
-unsafe impl Operation for Fallocate {
-    fn entry(&mut self) -> squeue::Entry {
-        opcode::Fallocate::new(types::Fd(self.fd.raw()), self.len)
-            .offset(self.offset)
-            .mode(self.mode)
-            .build()
-    }
-}
-
 /// Closes a descriptor and reports errors (IORING_OP_CLOSE, 5.6).
 pub(crate) struct Close {
     fd: Option<OwnedFd>,
@@ -190,6 +204,8 @@ impl Close {
 
 // SAFETY: a close points to nothing.
 unsafe impl Operation for Close {
+    const IO: Option<IoKind> = Some(IoKind::FileClose);
+
     /// From here on the kernel owns the descriptor's number; before, a dropped operation closes it.
     fn entry(&mut self) -> squeue::Entry {
         let raw = self.fd.take().map_or(-1, IntoRawFd::into_raw_fd);

@@ -9,15 +9,20 @@
 //!   queue) and keeps what the completions bring in state that it shares with its owner.
 
 pub(crate) mod accept;
+pub(crate) mod bytes;
+pub(crate) mod datagram;
 pub(crate) mod file;
 pub(crate) mod open;
 pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod recv;
 pub(crate) mod send;
 
 use std::{io, task::Waker};
 
 use io_uring::{cqueue, squeue};
+
+use super::ledger::IoKind;
 
 /// What the kernel says about an operation.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,38 @@ impl Completion {
     }
 }
 
+/// What a completion of the ring that polls says about polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polling {
+    /// It is the result of the operation.
+    Done,
+    /// The operation is to be repeated on the main ring: the device was out of something.
+    Busy,
+    /// The same, as later ones: the file cannot be polled. Its device or file system has no poll
+    /// queues after all, or has lost them.
+    Unsupported,
+}
+
+impl Polling {
+    /// What the completion of a read or write means.
+    pub(crate) fn of(completion: Completion) -> Polling {
+        match -completion.result {
+            libc::EOPNOTSUPP => Polling::Unsupported,
+            libc::EAGAIN => Polling::Busy,
+            _ => Polling::Done,
+        }
+    }
+}
+
+/// A read or write that either ring can do.
+pub(crate) trait Transfer: Operation {
+    /// The slot of its buffer in the table of the ring that does it.
+    fn fixed(&mut self) -> &mut Option<u16>;
+
+    /// How many bytes it is to move.
+    fn bytes(&self) -> u32;
+}
+
 /// How an operation counts against the ring's depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -76,6 +113,9 @@ pub(crate) enum Class {
 /// when the operation is moved (heap, arena, provided ring), until the operation is dropped or
 /// given back.
 pub(crate) unsafe trait Operation: 'static {
+    /// As what completions that are no errors are counted; `None` for what nobody counts.
+    const IO: Option<IoKind> = None;
+
     /// How the operation counts against the ring's depth. Asked just before each `entry`.
     fn class(&self) -> Class {
         Class::Work
@@ -113,4 +153,27 @@ pub(crate) enum Next {
 pub(crate) trait Driven {
     /// Takes a completion. Returns `Keep` or `Stop` if and only if `completion.more()`.
     fn on_completion(&mut self, completion: Completion) -> Next;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_main_ring_may_do_better_is_repeated() {
+        let answer = |result| Polling::of(Completion { result, flags: 0 });
+        assert_eq!(answer(-libc::EOPNOTSUPP), Polling::Unsupported);
+        assert_eq!(answer(-libc::EAGAIN), Polling::Busy);
+        // An empty file reads as nothing, whether it can be polled or not.
+        for result in [
+            0,
+            4096,
+            -libc::EIO,
+            -libc::ECANCELED,
+            -libc::EBADF,
+            i32::MIN + 1,
+        ] {
+            assert_eq!(answer(result), Polling::Done, "{result}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Readiness and the wake-up eventfd.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
 
 use io_uring::{opcode, squeue, types};
 
@@ -79,11 +79,47 @@ impl Driven for WatchEventFd {
         if completion.more() {
             return Next::Keep(None);
         }
-        match completion.result {
-            result if result >= 0 => Next::Resubmit(None),
-            code if -code == libc::EINTR || -code == libc::EAGAIN => Next::Resubmit(None),
-            // Cancelled: the ring goes down.
-            _ => Next::Done(None),
+        // Whatever ended it: without the watch, the executor hears of no thread any more. A multishot
+        // poll whose completion finds the queue full ends with its result, or, says the kernel, as
+        // cancelled. At tear-down, what is to be submitted again goes without having been.
+        Next::Resubmit(None)
+    }
+}
+
+/// Wakes when an eventfd's counter is not zero, or when the ring goes down (IORING_OP_POLL_ADD, 5.1).
+/// The counter is not read, so any number of rings may watch the same one.
+pub(crate) struct WatchOnce {
+    eventfd: Arc<EventFd>,
+    waker: Option<Waker>,
+}
+
+impl WatchOnce {
+    pub(crate) fn new(eventfd: Arc<EventFd>, waker: Waker) -> Self {
+        WatchOnce {
+            eventfd,
+            waker: Some(waker),
+        }
+    }
+}
+
+// SAFETY: a poll points to nothing; the descriptor is held open by its share.
+unsafe impl Operation for WatchOnce {
+    fn class(&self) -> Class {
+        Class::Wait
+    }
+
+    fn entry(&mut self) -> squeue::Entry {
+        let fd = types::Fd(self.eventfd.raw());
+        opcode::PollAdd::new(fd, libc::POLLIN as u32).build()
+    }
+}
+
+impl Driven for WatchOnce {
+    fn on_completion(&mut self, completion: Completion) -> Next {
+        match -completion.result {
+            libc::EINTR | libc::EAGAIN => Next::Resubmit(None),
+            // Readable; or cancelled, and then the waker leaves the ring before it is dropped.
+            _ => Next::Done(self.waker.take()),
         }
     }
 }

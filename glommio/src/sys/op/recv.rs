@@ -1,16 +1,22 @@
-//! Receiving from a stream socket.
+//! Receiving from a stream: a socket, or a pipe.
 //!
 //! The strategy is a private choice of this module: a receive is either a single shot that waits for
 //! data first (`POLL_FIRST`) and takes a provided buffer, a multishot receive, or a plain receive
 //! into a buffer of its own where the kernel has no provided buffers or none is left. Whatever
-//! arrives stands in the [`RxQueue`] that the operation shares with its socket; dropping a read
+//! arrives stands in the [`RxQueue`] that the operation shares with its stream; dropping a read
 //! future loses nothing.
 
-use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::OnceLock, task::Waker};
+use std::{
+    cell::RefCell, collections::VecDeque, io, marker::PhantomData, rc::Rc, sync::OnceLock,
+    task::Waker,
+};
 
 use io_uring::{opcode, squeue, types};
 
-use super::{Class, Completion, Driven, Next, Operation};
+use super::{
+    Class, Completion, Driven, Next, Operation,
+    bytes::{Channel, Pipe, Socket},
+};
 use crate::sys::{
     buffers::{
         provided::{BufferGroup, ProvidedBuffer},
@@ -18,11 +24,9 @@ use crate::sys::{
     },
     fd::Fd,
     features::Rung,
-    inflight::Key,
+    inflight::{Key, fits},
+    ledger::IoKind,
 };
-
-/// `IORING_RECVSEND_POLL_FIRST`: do not try before the socket says that it is ready.
-const POLL_FIRST: u16 = 1;
 
 /// The size of a receive that brings its own buffer.
 const OWN_BYTES: usize = 16 << 10;
@@ -52,6 +56,15 @@ impl Chunk {
             Chunk::Own { start, .. } => *start += n,
         }
     }
+
+    /// Ends a chunk that was read to its end: its memory serves the next receive.
+    pub(crate) fn give_back(self, buffers: &SocketBuffers) {
+        match self {
+            // Goes back to its group by itself.
+            Chunk::Provided(buffer) => drop(buffer),
+            Chunk::Own { data, .. } => buffers.put_back(data),
+        }
+    }
 }
 
 /// How a stream of received data ended.
@@ -77,6 +90,11 @@ pub(crate) struct RxQueue {
     starved: bool,
 }
 
+const _: () = assert!(
+    fits::<Recv<Socket>>() && fits::<Recv<Pipe>>(),
+    "a receive allocates nothing"
+);
+
 /// Which kind of receive an operation is.
 enum Into {
     Single(Rc<BufferGroup>),
@@ -84,23 +102,30 @@ enum Into {
     Own(Vec<u8>),
 }
 
-/// A receive in flight (IORING_OP_RECV, 5.6).
-pub(crate) struct Recv {
+/// A receive in flight.
+pub(crate) struct Recv<C> {
     fd: Fd,
     rx: Rc<RefCell<RxQueue>>,
     into: Into,
     poll_first: bool,
+    channel: PhantomData<C>,
 }
 
 /// The receive strategy, for measurements: `GLOMMIO_RECV=multishot` selects multishot receives.
-/// Single shots won at all sizes and connection counts that were tried (docs/losing-experiments.md).
+/// Single shots had the lower median cost at 1 and 128 connections from 64 B to 64 KiB; at 5,000 the
+/// noise hid the difference (docs/losing-experiments.md).
 fn prefer_multishot() -> bool {
     static CHOICE: OnceLock<bool> = OnceLock::new();
     *CHOICE.get_or_init(|| std::env::var_os("GLOMMIO_RECV").is_some_and(|v| v == "multishot"))
 }
 
 /// Starts a receive for a reader with `room` bytes, unless one is in flight.
-pub(crate) fn arm(fd: &Fd, rx: &Rc<RefCell<RxQueue>>, buffers: &SocketBuffers, room: usize) {
+pub(crate) fn arm<C: Channel>(
+    fd: &Fd,
+    rx: &Rc<RefCell<RxQueue>>,
+    buffers: &SocketBuffers,
+    room: usize,
+) {
     let mut queue = rx.borrow_mut();
     if queue.armed.is_some() {
         return;
@@ -110,7 +135,7 @@ pub(crate) fn arm(fd: &Fd, rx: &Rc<RefCell<RxQueue>>, buffers: &SocketBuffers, r
     let starved = std::mem::take(&mut queue.starved);
     let into = match buffers.group(ring, room) {
         Some(group) if group.offer() && (!starved || group.starved()) => {
-            if ring.features().has(Rung::MultishotRecv) && prefer_multishot() {
+            if C::IS_SOCKET && ring.features().has(Rung::MultishotRecv) && prefer_multishot() {
                 Into::Multishot(group.clone())
             } else {
                 Into::Single(group.clone())
@@ -126,44 +151,46 @@ pub(crate) fn arm(fd: &Fd, rx: &Rc<RefCell<RxQueue>>, buffers: &SocketBuffers, r
             Into::Own(own)
         }
     };
-    let op = Recv {
+    let op = Recv::<C> {
         fd: fd.clone(),
         rx: rx.clone(),
         into,
         poll_first,
+        channel: PhantomData,
     };
     queue.armed = Some(ring.submit_driven(op));
 }
 
 // SAFETY: provided buffers belong to the group, which the ring keeps; an own buffer is on the heap
 // and its capacity is not changed while the operation is in flight.
-unsafe impl Operation for Recv {
+unsafe impl<C: Channel> Operation for Recv<C> {
+    const IO: Option<IoKind> = Some(C::READ);
+
     fn class(&self) -> Class {
         Class::Wait
     }
 
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.fd.raw());
-        let ioprio = if self.poll_first { POLL_FIRST } else { 0 };
         match &mut self.into {
-            Into::Single(group) => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
-                .ioprio(ioprio)
-                .buf_group(group.id())
-                .build()
-                .flags(squeue::Flags::BUFFER_SELECT),
+            Into::Single(group) => C::read(
+                fd,
+                std::ptr::null_mut(),
+                0,
+                self.poll_first,
+                Some(group.id()),
+            ),
             Into::Multishot(group) => opcode::RecvMulti::new(fd, group.id()).build(),
             Into::Own(own) => {
                 own.clear();
                 let len = own.capacity().min(i32::MAX as usize) as u32;
-                opcode::Recv::new(fd, own.as_mut_ptr(), len)
-                    .ioprio(ioprio)
-                    .build()
+                C::read(fd, own.as_mut_ptr(), len, self.poll_first, None)
             }
         }
     }
 }
 
-impl Recv {
+impl<C> Recv<C> {
     fn store(&mut self, queue: &mut RxQueue, completion: Completion) {
         let len = completion.result as usize;
         match &mut self.into {
@@ -191,7 +218,7 @@ impl Recv {
     }
 }
 
-impl Driven for Recv {
+impl<C> Driven for Recv<C> {
     fn on_completion(&mut self, completion: Completion) -> Next {
         let rx = self.rx.clone();
         let mut queue = rx.borrow_mut();

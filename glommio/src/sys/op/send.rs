@@ -1,17 +1,22 @@
-//! Sending on a stream socket.
+//! Sending on a stream: a socket, or a pipe.
 //!
 //! Small writes are copied to the stream's [`TxQueue`] and leave with the loop's next enter in one
 //! send. That send is flagged `MSG_DONTWAIT`, so it completes during submission: with everything
 //! taken in the usual case; otherwise the rest is sent again without the flag and the kernel waits
-//! for room. What was accepted is sent even if the stream is dropped meanwhile: the operation holds
-//! the queue and the descriptor.
+//! for room. A pipe is written to without such a flag. What was accepted is sent even if the stream is
+//! dropped meanwhile: the operation holds the queue and the descriptor.
 
-use std::{cell::RefCell, io, rc::Rc, task::Waker};
+use std::{cell::RefCell, io, marker::PhantomData, rc::Rc, task::Waker};
 
-use io_uring::{opcode, squeue, types};
+use io_uring::{squeue, types};
 
-use super::{Class, Completion, Driven, Next, Operation};
-use crate::sys::{buffers::socket::SocketBuffers, fd::Fd, features::Rung};
+use super::{
+    Class, Completion, Driven, Next, Operation,
+    bytes::{Channel, Pipe, Socket},
+};
+use crate::sys::{
+    buffers::socket::SocketBuffers, fd::Fd, features::Rung, inflight::fits, ledger::IoKind,
+};
 
 /// How much may wait in a stream's queue before its writer has to.
 pub(crate) const QUEUE_BYTES: usize = 64 << 10;
@@ -46,7 +51,7 @@ impl TxQueue {
 }
 
 /// Accepts up to [`TxQueue::room`] bytes of `data`, which leave at the next enter. Returns how many.
-pub(crate) fn queue(
+pub(crate) fn queue<C: Channel>(
     fd: &Fd,
     tx: &Rc<RefCell<TxQueue>>,
     buffers: &Rc<SocketBuffers>,
@@ -63,8 +68,8 @@ pub(crate) fn queue(
     queue.pending.extend_from_slice(&data[..n]);
     if !queue.active {
         queue.active = true;
-        let inline = fd.ring().features().has(Rung::InlineSend);
-        fd.ring().submit_deferred(Send {
+        let inline = C::IS_SOCKET && fd.ring().features().has(Rung::InlineSend);
+        fd.ring().submit_deferred(Send::<C> {
             shared: Shared {
                 fd: fd.clone(),
                 tx: tx.clone(),
@@ -73,10 +78,16 @@ pub(crate) fn queue(
             sending: Vec::new(),
             sent: 0,
             inline,
+            channel: PhantomData,
         });
     }
     n
 }
+
+const _: () = assert!(
+    fits::<Send<Socket>>() && fits::<Send<Pipe>>(),
+    "a send allocates nothing"
+);
 
 struct Shared {
     fd: Fd,
@@ -84,18 +95,21 @@ struct Shared {
     buffers: Rc<SocketBuffers>,
 }
 
-/// A send in flight (IORING_OP_SEND, 5.6).
-struct Send {
+/// A send in flight.
+struct Send<C> {
     shared: Shared,
     sending: Vec<u8>,
     sent: u32,
     /// The next try completes during submission.
     inline: bool,
+    channel: PhantomData<C>,
 }
 
 // SAFETY: the data is on the heap and not touched while the kernel may read it: `sending` changes
 // only between a completion and the next `entry`.
-unsafe impl Operation for Send {
+unsafe impl<C: Channel> Operation for Send<C> {
+    const IO: Option<IoKind> = Some(C::WRITE);
+
     fn class(&self) -> Class {
         // A completion that a flush or a held-back writer waits for is news.
         if self.inline && self.shared.tx.borrow().waker.is_none() {
@@ -113,18 +127,12 @@ unsafe impl Operation for Send {
             std::mem::swap(&mut self.sending, &mut queue.pending);
         }
         let data = &self.sending[self.sent as usize..];
-        let flags = libc::MSG_NOSIGNAL | if self.inline { libc::MSG_DONTWAIT } else { 0 };
-        opcode::Send::new(
-            types::Fd(self.shared.fd.raw()),
-            data.as_ptr(),
-            data.len() as u32,
-        )
-        .flags(flags)
-        .build()
+        let fd = types::Fd(self.shared.fd.raw());
+        C::write(fd, data.as_ptr(), data.len() as u32, self.inline)
     }
 }
 
-impl Driven for Send {
+impl<C> Driven for Send<C> {
     fn on_completion(&mut self, completion: Completion) -> Next {
         let tx = self.shared.tx.clone();
         let mut queue = tx.borrow_mut();

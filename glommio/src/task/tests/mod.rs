@@ -1,5 +1,4 @@
 //! Behaviour of the task layer, shown on a toy executor.
 
 mod basic;
-mod bench;
 mod toy;

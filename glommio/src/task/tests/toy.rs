@@ -28,7 +28,7 @@ impl Schedule for Scheduler {
         self.queue.push_back(task);
     }
 
-    fn unobserved_panic(&self, payload: Payload) {
+    fn unobserved_panic(&self, _queue: u32, payload: Payload) {
         self.panics.borrow_mut().push(payload);
     }
 }
@@ -83,7 +83,7 @@ impl Toy {
                     .cancelled
                     .set(self.scheduler.cancelled.get() + 1);
             }
-            RunOutcome::Panicked(payload) => self.scheduler.unobserved_panic(payload),
+            RunOutcome::Panicked(payload) => self.scheduler.unobserved_panic(0, payload),
         }
         true
     }
@@ -128,8 +128,11 @@ impl Toy {
         })
     }
 
-    pub(super) fn close(&self) -> super::super::CloseReport {
-        self.enter(|| self.tasks.close())
+    pub(super) fn close(&self) -> super::super::tasks::CloseReport {
+        self.enter(|| {
+            self.tasks
+                .close(|queue, payload| self.scheduler.unobserved_panic(queue, payload))
+        })
     }
 
     /// The messages of the panics that reached the executor.

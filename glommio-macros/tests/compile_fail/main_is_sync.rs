@@ -1,0 +1,4 @@
+#[glommio::main]
+fn main() {
+    println!("not async");
+}

@@ -1,0 +1,11 @@
+use glommio::{LocalExecutor, spawn_scoped_local};
+
+fn main() {
+    LocalExecutor::default().run(async {
+        let task = {
+            let text = String::from("gone too early");
+            unsafe { spawn_scoped_local(async { text.len() }) }
+        };
+        task.await;
+    });
+}

@@ -1,0 +1,10 @@
+//! `local_channel`, `oneshot`, `watch` and `broadcast` through the public interface: against models,
+//! across threads, and with either side gone at every stage.
+
+#[path = "../support/cases.rs"]
+mod cases;
+
+mod models;
+mod stages;
+mod teardown;
+mod threads;

@@ -1,0 +1,8 @@
+//! Sockets as their users see them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod tcp;
+mod tear_down;
+mod udp;
