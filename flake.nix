@@ -22,38 +22,53 @@
       ];
       darwin = [ "aarch64-darwin" ];
 
-      forSystems = systems: f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+      # What there is on every system: outputs without the system in their path.
+      everywhere = pkgs: {
+        devShells.default = import ./nix/shell.nix { inherit pkgs; };
+        formatter = pkgs.nixfmt-tree;
+      };
 
-      # Everything cargo builds or checks for one system: { doctor, checks }.
-      rust = forSystems linux (pkgs: import ./nix/package.nix { inherit pkgs crane; });
-
-      # One virtual machine per kernel.
-      machines = forSystems linux (
+      # What there is on Linux besides.
+      onLinux =
         pkgs:
-        import ./nixos-tests {
-          inherit pkgs;
-          inherit (rust.${pkgs.stdenv.hostPlatform.system}) doctor;
-        }
-      );
-    in
-    {
-      packages = lib.mapAttrs (_: built: { default = built.doctor; }) rust;
-
-      checks = lib.mapAttrs (system: built: built.checks // machines.${system}) rust;
-
-      apps = lib.mapAttrs (_: built: rec {
-        doctor = {
-          type = "app";
-          program = lib.getExe built.doctor;
-          meta.description = "Report what this machine offers to glommio, and measure it";
+        let
+          cargo = import ./nix/cargo.nix { inherit pkgs crane; };
+          packages = import ./nix/package.nix { inherit pkgs cargo; };
+          machines = import ./nixos-tests {
+            inherit pkgs packages;
+            module = self.nixosModules.default;
+          };
+        in
+        everywhere pkgs
+        // {
+          packages = packages // {
+            default = packages.doctor;
+          };
+          checks = import ./nix/checks.nix { inherit pkgs cargo crane; } // machines;
+          apps = import ./nix/apps.nix { inherit pkgs packages machines; };
         };
-        default = doctor;
-      }) rust;
 
-      devShells = forSystems (linux ++ darwin) (pkgs: {
-        default = import ./nix/shell.nix { inherit pkgs; };
-      });
+      perSystem =
+        lib.genAttrs linux (system: onLinux nixpkgs.legacyPackages.${system})
+        // lib.genAttrs darwin (system: everywhere nixpkgs.legacyPackages.${system});
 
-      formatter = forSystems (linux ++ darwin) (pkgs: pkgs.nixfmt-tree);
+      # From { system.output } to { output.system }, as flakes want it.
+      output =
+        name: lib.mapAttrs (_: each: each.${name}) (lib.filterAttrs (_: lib.hasAttr name) perSystem);
+    in
+    lib.genAttrs [ "packages" "checks" "apps" "devShells" "formatter" ] output
+    // {
+      overlays.default = import ./nix/overlay.nix { inherit crane; };
+      nixosModules.default = import ./nix/module.nix { inherit self; };
+      templates.default = {
+        path = ./nix/templates/thread-per-core;
+        description = "A new thread-per-core server on glommio, with a shell and a package";
+        welcomeText = ''
+          # A thread-per-core server on glommio
+
+          `nix develop` or plain cargo: `cargo test`, then `cargo run --release`.
+          README.md says what is where.
+        '';
+      };
     };
 }

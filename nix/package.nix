@@ -1,85 +1,73 @@
-# What cargo builds and checks, each as a derivation: { doctor, checks }.
-{ pkgs, crane }:
+# What cargo builds: { doctor, echo, benches, docs, glommio-tests }.
+{ pkgs, cargo }:
 let
   inherit (pkgs) lib;
-  craneLib = crane.mkLib pkgs;
+  inherit (cargo) craneLib release dev;
 
-  # Whole folders, because tests read more than *.rs (snapshots, fixtures).
-  src = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions [
-      ../Cargo.lock
-      ../Cargo.toml
-      ../README.md
-      ../rustfmt.toml
-      ../benches
-      ../glommio
-      ../glommio-macros
-    ];
-  };
+  about =
+    description: mainProgram:
+    cargo.meta
+    // {
+      inherit description;
+    }
+    // lib.optionalAttrs (mainProgram != null) { inherit mainProgram; };
 
-  common = {
-    inherit src;
-    pname = "glommio";
-    version = (lib.importTOML ../Cargo.toml).workspace.package.version;
-    strictDeps = true;
-  };
-
-  # The dependencies alone, built once and shared by everything below.
-  deps = craneLib.buildDepsOnly common;
-  withDeps = common // {
-    cargoArtifacts = deps;
-  };
+  # An example of the crate, as the program of another name.
+  example =
+    name: program: description:
+    craneLib.buildPackage (
+      release
+      // {
+        pname = "glommio-${name}";
+        cargoExtraArgs = "--locked --package glommio --example ${name}";
+        postInstall = lib.optionalString (name != program) ''
+          mv "$out/bin/${name}" "$out/bin/${program}"
+        '';
+        meta = about description program;
+      }
+    );
 in
 {
-  doctor = craneLib.buildPackage (
-    withDeps
+  doctor =
+    example "doctor" "doctor"
+      "Report what a machine offers to the glommio runtime, and measure it";
+
+  # coreutils have an `echo` already.
+  echo =
+    example "echo" "glommio-echo"
+      "An echo server on glommio, and a client that checks its answers";
+
+  benches = craneLib.buildPackage (
+    release
     // {
-      pname = "glommio-doctor";
-      cargoExtraArgs = "--locked --package glommio --example doctor";
-      doCheck = false; # `checks.tests` is the place for it
-      meta = {
-        description = "Report what a machine offers to the glommio runtime, and measure it";
-        license = with lib.licenses; [
-          asl20
-          mit
-        ];
-        mainProgram = "doctor";
-        platforms = lib.platforms.linux;
-      };
+      pname = "glommio-benches";
+      cargoExtraArgs = "--locked --package glommio-benches --bins";
+      meta = about "Compare glommio with io_uring by hand and with sockets, and measure how it scales" "compare";
     }
   );
 
-  checks = {
-    format = craneLib.cargoFmt common;
+  docs = craneLib.cargoDoc (
+    release
+    // {
+      cargoDocExtraArgs = "--package glommio --no-deps --features debugging,metrics";
+      meta = about "The documentation of glommio's API as a website" null;
+    }
+  );
 
-    clippy = craneLib.cargoClippy (
-      withDeps // { cargoClippyExtraArgs = "--workspace --all-targets -- --deny warnings"; }
-    );
-
-    # A build sandbox need not offer io_uring, so this builds every test and runs
-    # those of the modules that never make a ring.
-    tests = craneLib.mkCargoDerivation (
-      withDeps
-      // {
-        pnameSuffix = "-tests";
-        doInstallCargoArtifacts = false;
-        buildPhaseCargoCommand = "cargoWithProfile test --locked --workspace --no-run";
-        doCheck = true;
-        checkPhaseCargoCommand = ''
-          cargoWithProfile test --locked --package glommio --test unsafe_files
-          cargoWithProfile test --locked --package glommio --lib -- \
-            error:: task:: reactor::wheel:: sys::topology:: sys::clock::
-        '';
-      }
-    );
-
-    docs = craneLib.cargoDoc (
-      withDeps
-      // {
-        cargoDocExtraArgs = "--workspace --no-deps";
-        env.RUSTDOCFLAGS = "--deny warnings";
-      }
-    );
-  };
+  # Every test executable, and a program that runs them wherever they are copied to.
+  glommio-tests = craneLib.mkCargoDerivation (
+    dev
+    // {
+      pnameSuffix = "-tests";
+      buildPhaseCargoCommand = ''
+        cargo run --locked --package glommio-tests -- build --locked --out "$out/libexec/glommio-tests"
+      '';
+      installPhaseCommand = ''
+        mkdir -p "$out/bin"
+        ln -s ../libexec/glommio-tests/glommio-tests "$out/bin/glommio-tests"
+      '';
+      doInstallCargoArtifacts = false;
+      meta = about "Every test of glommio in one folder, and a program that runs them on any kernel" "glommio-tests";
+    }
+  );
 }

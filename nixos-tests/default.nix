@@ -1,8 +1,14 @@
-# One virtual machine per kernel, each a derivation: { vm-6_12, vm-latest, … }.
+# NixOS virtual machines that test glommio: { vm-6_12, …, vm-latest, vm-network, vm-module }.
 #
-# Scenario `doctor`: on that kernel an executor starts, every measurement of the
-# doctor works, and it works again with every optional rung switched off.
-{ pkgs, doctor }:
+# A test is a kernel and a list of scenarios. A scenario is two files in scenarios/: NAME.nix
+# says what it proves and which machines it takes, NAME.py has the function `run`, which takes
+# those machines by their names. Machines of one name in several scenarios are one machine.
+# tests/ runs the scripts against made-up machines, without NixOS.
+{
+  pkgs,
+  packages,
+  module,
+}:
 let
   inherit (pkgs) lib;
 
@@ -27,40 +33,93 @@ let
     in
     found.success || builtins.trace "nixpkgs has no kernel ${kernel}: its test is skipped" false;
 
-  test =
-    kernel:
-    pkgs.testers.runNixOSTest {
-      name = "glommio-doctor-${kernel}";
-      nodes.machine = {
-        boot.kernelPackages = packagesOf kernel;
-        environment.systemPackages = [ doctor ];
-        virtualisation.cores = 2;
-        virtualisation.memorySize = 1024;
+  # What every machine has.
+  machine = kernel: {
+    boot.kernelPackages = packagesOf kernel;
+    environment.systemPackages = [
+      packages.doctor
+      packages.echo
+      packages.glommio-tests
+      pkgs.jq
+    ];
+    users.users.alice.isNormalUser = true;
+    virtualisation.cores = 2;
+    virtualisation.memorySize = 2048;
+  };
+
+  scripts =
+    python:
+    python.buildPythonPackage {
+      pname = "glommio-scenarios";
+      version = "1";
+      pyproject = true;
+      src = lib.fileset.toSource {
+        root = ./.;
+        fileset = lib.fileset.unions [
+          ./pyproject.toml
+          ./scenarios
+        ];
       };
-      testScript = ''
-        import json
-
-        def examine(environment):
-            command = f"{environment} doctor --json --seconds 0.5 --dir /var/tmp"
-            report = json.loads(machine.succeed(command))
-            assert report["verdict"]["can_run"], report["verdict"]["error"]
-            for result in report["benchmarks"]["results"]:
-                assert result["error"] is None, result
-                assert result["measured"]["operations"] > 0, result
-            return report["system"]["ladder"]
-
-        machine.wait_for_unit("multi-user.target")
-        machine.log(machine.succeed("uname -r"))
-
-        with subtest("with the rungs that this kernel has"):
-            for rung in examine(""):
-                machine.log(f"{rung['name']}: {rung['available']}")
-
-        with subtest("with every optional rung switched off"):
-            assert all(rung["disabled_by_knob"] for rung in examine("GLOMMIO_DISABLE=all"))
-      '';
+      build-system = [ python.setuptools ];
+      pythonImportsCheck = [ "scenarios" ];
     };
+
+  # What a scenario needs: { proves, nodes }.
+  load = name: { inherit name; } // import ./scenarios/${name}.nix { inherit pkgs lib module; };
+
+  test =
+    name: kernel: scenarioNames:
+    let
+      scenarios = map load scenarioNames;
+      nodeNames = lib.unique (lib.concatMap (scenario: lib.attrNames scenario.nodes) scenarios);
+      call =
+        scenario:
+        let
+          machines = lib.concatMapStringsSep ", " (node: "${node}=${node}") (lib.attrNames scenario.nodes);
+        in
+        ''
+          with subtest("${scenario.proves}"):
+              ${scenario.name}.run(${machines})
+        '';
+      vm = pkgs.testers.runNixOSTest {
+        name = "glommio-${name}";
+        nodes = lib.genAttrs nodeNames (node: {
+          imports = [
+            (machine kernel)
+          ]
+          ++ map (scenario: scenario.nodes.${node} or { }) scenarios;
+        });
+        extraPythonPackages = python: [ (scripts python) ];
+        testScript = ''
+          from scenarios import ${lib.concatStringsSep ", " scenarioNames}
+
+          start_all()
+        ''
+        + lib.concatMapStrings call scenarios;
+      };
+      description = "Linux ${(packagesOf kernel).kernel.version} in a virtual machine: ${
+        lib.concatMapStringsSep "; " (scenario: scenario.proves) scenarios
+      }";
+    in
+    vm
+    // {
+      meta = vm.meta // {
+        inherit description;
+      };
+    };
+
+  ofKernel =
+    kernel:
+    lib.nameValuePair "vm-${kernel}" (
+      test "kernel-${kernel}" kernel [
+        "doctor"
+        "suite"
+        "refusals"
+      ]
+    );
 in
-lib.listToAttrs (
-  map (kernel: lib.nameValuePair "vm-${kernel}" (test kernel)) (lib.filter offered kernels)
-)
+lib.listToAttrs (map ofKernel (lib.filter offered kernels))
+// {
+  vm-network = test "network" "latest" [ "network" ];
+  vm-module = test "module" "latest" [ "module" ];
+}
