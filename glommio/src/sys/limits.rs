@@ -58,7 +58,7 @@ impl Limits {
     fn read(files: &KernelFiles) -> Self {
         Limits {
             memlock_bytes: limit(Resource::RLIMIT_MEMLOCK),
-            memlock_exempt: holds_ipc_lock(files) && is_in_initial_user_namespace(files),
+            memlock_exempt: is_memlock_exempt(files),
             open_files: limit(Resource::RLIMIT_NOFILE),
             // One of them is the directory that is being read.
             open_files_now: Some(files.numbered_entries("proc/self/fd", "").len())
@@ -66,6 +66,18 @@ impl Limits {
                 .map(|count| count - 1),
         }
     }
+}
+
+/// How many bytes of locked memory the kernel allows this process; `None` if it enforces no limit.
+///
+/// For executors: unlike [`Limits::host`], this takes no longer the more descriptors are open.
+pub(crate) fn enforced_memlock_bytes() -> Option<u64> {
+    let memlock = limit(Resource::RLIMIT_MEMLOCK);
+    enforced(memlock, &KernelFiles::host())
+}
+
+fn enforced(memlock: Limit, files: &KernelFiles) -> Option<u64> {
+    memlock.soft.filter(|_| !is_memlock_exempt(files))
 }
 
 fn limit(resource: Resource) -> Limit {
@@ -81,6 +93,10 @@ fn limit(resource: Resource) -> Limit {
             hard: None,
         },
     }
+}
+
+fn is_memlock_exempt(files: &KernelFiles) -> bool {
+    holds_ipc_lock(files) && is_in_initial_user_namespace(files)
 }
 
 /// Whether the effective capabilities include `CAP_IPC_LOCK`.
@@ -110,12 +126,16 @@ mod tests {
 
     const IDENTITY: &str = "         0          0 4294967295";
 
-    fn exempt(cap_eff: &str, uid_map: &str) -> bool {
+    fn process(cap_eff: &str, uid_map: &str) -> MadeUp {
         let made_up = MadeUp::new();
         made_up
             .write("proc/self/status", format!("CapEff:\t{cap_eff}"))
             .write("proc/self/uid_map", uid_map);
-        Limits::read(&made_up.files()).memlock_exempt
+        made_up
+    }
+
+    fn exempt(cap_eff: &str, uid_map: &str) -> bool {
+        Limits::read(&process(cap_eff, uid_map).files()).memlock_exempt
     }
 
     #[test]
@@ -132,6 +152,20 @@ mod tests {
             "rootless container"
         );
         assert!(!exempt("not hex", IDENTITY));
+    }
+
+    #[test]
+    fn the_soft_limit_is_enforced_unless_exempt() {
+        let (host, container) = (process("4000", IDENTITY), process("4000", "0 1000 1"));
+        let soft = |soft| Limit { soft, hard: None };
+        assert_eq!(enforced(soft(Some(0)), &host.files()), None);
+        assert_eq!(enforced(soft(Some(0)), &container.files()), Some(0));
+        assert_eq!(enforced(soft(None), &container.files()), None);
+        let (all, bytes) = (Limits::host(), enforced_memlock_bytes());
+        assert_eq!(
+            bytes,
+            all.memlock_bytes.soft.filter(|_| !all.memlock_exempt)
+        );
     }
 
     #[test]

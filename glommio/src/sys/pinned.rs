@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::limits::Limits;
+use super::limits::enforced_memlock_bytes;
 
 /// The whole process's.
 static PINNED_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -26,7 +26,11 @@ impl Pinned {
     ///
     /// `ENOMEM`, as the kernel's, if there would be too little left for rings.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Pinned> {
-        Pinned::reserve_of(&PINNED_BYTES, bytes, allowed_bytes(&Limits::host()))
+        Pinned::reserve_of(
+            &PINNED_BYTES,
+            bytes,
+            allowed_bytes(enforced_memlock_bytes()),
+        )
     }
 
     fn reserve_of(
@@ -50,32 +54,22 @@ impl Drop for Pinned {
     }
 }
 
-/// Half of the limit, unless it is none for this process.
-fn allowed_bytes(limits: &Limits) -> usize {
-    match limits.memlock_bytes.soft {
-        Some(soft) if !limits.memlock_exempt => usize::try_from(soft / 2).unwrap_or(usize::MAX),
-        _ => usize::MAX,
-    }
+/// Half of what the kernel allows, if it enforces a limit.
+fn allowed_bytes(enforced: Option<u64>) -> usize {
+    enforced.map_or(usize::MAX, |bytes| {
+        usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::limits::Limit, *};
-
-    fn limits(soft: Option<u64>, memlock_exempt: bool) -> Limits {
-        Limits {
-            memlock_bytes: Limit { soft, hard: None },
-            memlock_exempt,
-            ..Limits::host()
-        }
-    }
+    use super::*;
 
     #[test]
     fn half_of_the_limit_may_be_pinned_if_there_is_one() {
-        assert_eq!(allowed_bytes(&limits(Some(8 << 20), false)), 4 << 20);
-        assert_eq!(allowed_bytes(&limits(Some(0), false)), 0);
-        assert_eq!(allowed_bytes(&limits(Some(0), true)), usize::MAX);
-        assert_eq!(allowed_bytes(&limits(None, false)), usize::MAX);
+        assert_eq!(allowed_bytes(Some(8 << 20)), 4 << 20);
+        assert_eq!(allowed_bytes(Some(0)), 0);
+        assert_eq!(allowed_bytes(None), usize::MAX);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fs, io};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::limits::Limits;
+use super::limits::enforced_memlock_bytes;
 use crate::error::{GlommioError, StartCause, StartError};
 
 /// An operation that every executor needs is missing.
@@ -23,9 +23,10 @@ pub(crate) fn operation_missing(name: &str, since: &str) -> GlommioError<()> {
 
 /// The limit of locked memory, if it is what made the kernel refuse.
 fn binding_memlock(error: &io::Error) -> Option<u64> {
-    let limits = Limits::host();
-    let is_refusal = error.raw_os_error() == Some(libc::ENOMEM) && !limits.memlock_exempt;
-    limits.memlock_bytes.soft.filter(|_| is_refusal)
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => enforced_memlock_bytes(),
+        _ => None,
+    }
 }
 
 /// Whether a ring of `entries` entries may be had when others have given back what they hold.
