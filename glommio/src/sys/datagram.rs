@@ -5,11 +5,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
     io,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
 };
 
 use socket2::SockAddr;
@@ -24,7 +21,7 @@ use super::{
     },
     submission::Submission,
 };
-use crate::waiters::{Key, poll_verdict, wake_settled};
+use crate::waiters::{Source, Turn, Turns, pass_on};
 
 /// Receives are given room for this much until somebody asks for another size.
 pub(crate) const DEFAULT_ROOM_BYTES: usize = 8 << 10;
@@ -71,11 +68,7 @@ impl Datagrams {
         look: Look,
         look_at: impl FnOnce(&Message) -> R,
     ) -> io::Result<R> {
-        let arrival = Arrival {
-            socket: self,
-            waits: None,
-        };
-        arrival.await?;
+        Turn::of(self).await?;
         let (result, taken) = {
             let mut inbox = self.inbox.borrow_mut();
             match (inbox.take_error(), look) {
@@ -94,7 +87,7 @@ impl Datagrams {
         if let Some(message) = taken {
             self.buffers.put_back_message(message);
         }
-        self.look_after_waiters();
+        pass_on(self);
         result
     }
 
@@ -127,27 +120,6 @@ impl Datagrams {
         completion.count().map(drop)
     }
 
-    /// If somebody else waits: what is there is theirs, the executor's end too, and what is not there is
-    /// asked for.
-    fn look_after_waiters(&self) {
-        let mut inbox = self.inbox.borrow_mut();
-        if inbox.waiters.is_empty() {
-            return;
-        }
-        if inbox.arrived.is_empty() && !self.fd.ring().is_closed() {
-            drop(inbox);
-            self.arm();
-            return;
-        }
-        inbox.waiters.settle_front(());
-        drop(inbox);
-        wake_settled(&*self.inbox);
-    }
-
-    fn arm(&self) {
-        datagram::arm(&self.fd, &self.inbox, &self.buffers, self.room_bytes.get());
-    }
-
     /// Stops the receive in flight. Whoever waits starts another.
     fn stop_receive(&self) {
         let armed = self.inbox.borrow().armed;
@@ -177,42 +149,30 @@ impl Drop for Datagrams {
     }
 }
 
-/// Waits until something stands in the inbox. Ready means that it is there until the next await.
-struct Arrival<'a> {
-    socket: &'a Datagrams,
-    waits: Option<Key>,
-}
+/// To look means to learn whether something stands in the inbox. It is there until the next await.
+impl Source for Datagrams {
+    type News = io::Result<()>;
 
-impl Future for Arrival<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let socket = self.socket;
-        if let Some(key) = self.waits {
-            if !socket.fd.ring().is_closed() {
-                ready!(poll_verdict(&*socket.inbox, key, cx));
-                self.waits = None;
-            }
-        }
-        if !socket.inbox.borrow().arrived.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        socket.check_ring()?;
-        // Cloned outside of the borrow: a waker is code of others.
-        let waker = cx.waker().clone();
-        self.waits = Some(socket.inbox.borrow_mut().waiters.push((), waker));
-        socket.arm();
-        Poll::Pending
+    fn with_turns<R>(&self, f: impl FnOnce(&mut Turns) -> R) -> R {
+        f(&mut self.inbox.borrow_mut().turns)
     }
-}
 
-impl Drop for Arrival<'_> {
-    fn drop(&mut self) {
-        let Some(key) = self.waits else { return };
-        let removed = self.socket.inbox.borrow_mut().waiters.remove(key);
-        // Whoever was told to look and does not passes that on.
-        if removed.is_some_and(|removed| removed.verdict.is_some()) {
-            self.socket.look_after_waiters();
+    fn is_over(&self) -> bool {
+        self.fd.ring().is_closed()
+    }
+
+    fn has_news(&self) -> bool {
+        !self.inbox.borrow().arrived.is_empty()
+    }
+
+    fn look(&self) -> Option<io::Result<()>> {
+        if self.has_news() {
+            return Some(Ok(()));
         }
+        self.check_ring().err().map(Err)
+    }
+
+    fn ask(&self) {
+        datagram::arm(&self.fd, &self.inbox, &self.buffers, self.room_bytes.get());
     }
 }

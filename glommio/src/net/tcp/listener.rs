@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll},
 };
 
 use futures_core::Stream;
@@ -23,7 +23,7 @@ use crate::{
         op::accept::{self, AcceptQueue},
         socket,
     },
-    waiters::{Key, poll_verdict},
+    waiters::{Source, Turn, Turns, pass_on},
 };
 
 /// Connections that may wait to be accepted.
@@ -91,58 +91,21 @@ impl TcpListener {
     ///
     /// As for [`accept`](Self::accept).
     pub async fn shared_accept(&self) -> Result<AcceptedTcpStream, ()> {
-        Turn::new(self).await
+        Turn::of(self).await
     }
 
     /// As [`shared_accept`](Self::shared_accept), to be polled.
     ///
     /// Only the waker of the last call is woken, and when nobody waits in another way.
     pub fn poll_shared_accept(&self, cx: &mut Context<'_>) -> Poll<Result<AcceptedTcpStream, ()>> {
-        if let Some(result) = self.take() {
+        if let Some(result) = self.look() {
             return Poll::Ready(result);
         }
         // Cloned and dropped outside of the borrow: a waker is code of others.
         let waker = cx.waker().clone();
-        let _before = self.queue.borrow_mut().poller.replace(waker);
-        accept::arm(&self.fd, &self.queue);
+        let _before = self.with_turns(|turns| turns.set_poller(Some(waker)));
+        self.ask();
         Poll::Pending
-    }
-
-    /// What is there without waiting: a connection, an error, or the executor's end.
-    fn take(&self) -> Option<Result<AcceptedTcpStream, ()>> {
-        let news = self.queue.borrow_mut().take();
-        match news {
-            Some(result) => {
-                // The accept may have ended with this result.
-                self.look_after_waiters();
-                Some(match result {
-                    Ok(fd) => Ok(AcceptedTcpStream { fd: fd.into() }),
-                    Err(error) => Err(error.into()),
-                })
-            }
-            None if self.fd.ring().is_closed() => {
-                let gone = io::Error::other("the executor that this listener belongs to is gone");
-                Some(Err(gone.into()))
-            }
-            None => None,
-        }
-    }
-
-    /// If somebody else waits: what is there is theirs, the executor's end too, and what is not there is
-    /// asked for.
-    fn look_after_waiters(&self) {
-        let mut queue = self.queue.borrow_mut();
-        if !queue.has_waiters() {
-            return;
-        }
-        if queue.has_news() || self.fd.ring().is_closed() {
-            let waker = queue.tell_next();
-            drop(queue);
-            waker.into_iter().for_each(Waker::wake);
-        } else {
-            drop(queue);
-            accept::arm(&self.fd, &self.queue);
-        }
     }
 
     /// As [`accept`](Self::accept), to be polled. See
@@ -154,7 +117,7 @@ impl TcpListener {
 
     /// The connections as they arrive, without end.
     pub fn incoming(&self) -> impl Stream<Item = Result<TcpStream, ()>> + Unpin + '_ {
-        Incoming(Turn::new(self))
+        Incoming(Turn::of(self))
     }
 
     /// The address that the listener is bound to.
@@ -176,54 +139,46 @@ fn listen(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// One caller of accept.
-struct Turn<'a> {
-    listener: &'a TcpListener,
-    waits: Option<Key>,
-}
+impl Source for TcpListener {
+    type News = Result<AcceptedTcpStream, ()>;
 
-impl<'a> Turn<'a> {
-    fn new(listener: &'a TcpListener) -> Self {
-        Turn {
-            listener,
-            waits: None,
-        }
+    fn with_turns<R>(&self, f: impl FnOnce(&mut Turns) -> R) -> R {
+        f(&mut self.queue.borrow_mut().turns)
     }
-}
 
-impl Future for Turn<'_> {
-    type Output = Result<AcceptedTcpStream, ()>;
+    fn is_over(&self) -> bool {
+        self.fd.ring().is_closed()
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let listener = self.listener;
-        if let Some(key) = self.waits {
-            if !listener.fd.ring().is_closed() {
-                ready!(poll_verdict(&*listener.queue, key, cx));
-                self.waits = None;
+    fn has_news(&self) -> bool {
+        self.queue.borrow().has_news()
+    }
+
+    fn look(&self) -> Option<Self::News> {
+        let news = self.queue.borrow_mut().take();
+        match news {
+            Some(result) => {
+                // The accept may have ended with this result.
+                pass_on(self);
+                Some(match result {
+                    Ok(fd) => Ok(AcceptedTcpStream { fd: fd.into() }),
+                    Err(error) => Err(error.into()),
+                })
             }
+            None if self.is_over() => {
+                let gone = io::Error::other("the executor that this listener belongs to is gone");
+                Some(Err(gone.into()))
+            }
+            None => None,
         }
-        if let Some(result) = listener.take() {
-            return Poll::Ready(result);
-        }
-        let waker = cx.waker().clone();
-        self.waits = Some(listener.queue.borrow_mut().waiters.push((), waker));
-        accept::arm(&listener.fd, &listener.queue);
-        Poll::Pending
+    }
+
+    fn ask(&self) {
+        accept::arm(&self.fd, &self.queue);
     }
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let Some(key) = self.waits else { return };
-        let removed = self.listener.queue.borrow_mut().waiters.remove(key);
-        // Whoever was told to look and does not passes that on.
-        if removed.is_some_and(|removed| removed.verdict.is_some()) {
-            self.listener.look_after_waiters();
-        }
-    }
-}
-
-struct Incoming<'a>(Turn<'a>);
+struct Incoming<'a>(Turn<'a, TcpListener>);
 
 impl Stream for Incoming<'_> {
     type Item = Result<TcpStream, ()>;
@@ -240,7 +195,7 @@ impl Drop for TcpListener {
         if let Some(key) = armed {
             self.fd.ring().cancel(key);
         }
-        let _poller = self.queue.borrow_mut().poller.take();
+        let _poller = self.with_turns(|turns| turns.set_poller(None));
     }
 }
 

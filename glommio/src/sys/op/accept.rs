@@ -1,6 +1,6 @@
 //! Accepting and making connections.
 
-use std::{cell::RefCell, collections::VecDeque, io, os::fd::OwnedFd, rc::Rc, task::Waker};
+use std::{cell::RefCell, collections::VecDeque, io, os::fd::OwnedFd, rc::Rc};
 
 use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
@@ -13,7 +13,7 @@ use crate::{
         inflight::Key,
         ledger::IoKind,
     },
-    waiters::{WaiterCell, Waiters},
+    waiters::Turns,
 };
 
 /// A multishot accept is stopped when this many connections wait for somebody to take them; the
@@ -21,37 +21,14 @@ use crate::{
 const UNTAKEN_LIMIT: usize = 64;
 
 /// Connections that a listener accepted and nobody took yet.
+#[derive(Default)]
 pub(crate) struct AcceptQueue {
     pub(crate) accepted: VecDeque<OwnedFd>,
     pub(crate) error: Option<i32>,
     /// The accept in flight.
     pub(crate) armed: Option<Key>,
     /// Who waits to look again.
-    pub(crate) waiters: Waiters<(), ()>,
-    /// Who polled last without waiting as a future, which would tell when it gives up. Asked when
-    /// nobody else waits.
-    pub(crate) poller: Option<Waker>,
-}
-
-impl Default for AcceptQueue {
-    fn default() -> Self {
-        AcceptQueue {
-            accepted: VecDeque::new(),
-            error: None,
-            armed: None,
-            waiters: Waiters::new(),
-            poller: None,
-        }
-    }
-}
-
-impl WaiterCell for RefCell<AcceptQueue> {
-    type Request = ();
-    type Verdict = ();
-
-    fn with_waiters<R>(&self, f: impl FnOnce(&mut Waiters<(), ()>) -> R) -> R {
-        f(&mut self.borrow_mut().waiters)
-    }
+    pub(crate) turns: Turns,
 }
 
 impl AcceptQueue {
@@ -68,20 +45,6 @@ impl AcceptQueue {
     /// Whether something stands here to be taken.
     pub(crate) fn has_news(&self) -> bool {
         !self.accepted.is_empty() || self.error.is_some()
-    }
-
-    /// Whether somebody waits who was not told to look again.
-    pub(crate) fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty() || self.poller.is_some()
-    }
-
-    /// Tells one who waits to look again.
-    pub(crate) fn tell_next(&mut self) -> Option<Waker> {
-        if self.waiters.settle_front(()) {
-            self.waiters.next_wake()
-        } else {
-            self.poller.take()
-        }
     }
 }
 
@@ -140,7 +103,7 @@ impl Driven for Accept {
         }
         // With one connection one waiter can go on. It sees to the others when there is an error or
         // an end.
-        let waker = queue.tell_next();
+        let waker = queue.turns.tell_next();
         if completion.more() {
             if queue.accepted.len() >= UNTAKEN_LIMIT {
                 return Next::Stop(waker);

@@ -21,27 +21,18 @@ use crate::{
         inflight::{Key, fits},
         ledger::IoKind,
     },
-    waiters::{WaiterCell, Waiters},
+    waiters::Turns,
 };
 
 /// What a socket has received and nobody has taken.
+#[derive(Default)]
 pub(crate) struct Inbox {
     /// Datagrams and errors, as they came.
     pub(crate) arrived: VecDeque<Result<Box<Message>, i32>>,
     /// The receive in flight.
     pub(crate) armed: Option<Key>,
     /// Who waits to look again.
-    pub(crate) waiters: Waiters<(), ()>,
-}
-
-impl Default for Inbox {
-    fn default() -> Self {
-        Inbox {
-            arrived: VecDeque::new(),
-            armed: None,
-            waiters: Waiters::new(),
-        }
-    }
+    pub(crate) turns: Turns,
 }
 
 impl Inbox {
@@ -54,15 +45,6 @@ impl Inbox {
             }
             _ => None,
         }
-    }
-}
-
-impl WaiterCell for RefCell<Inbox> {
-    type Request = ();
-    type Verdict = ();
-
-    fn with_waiters<R>(&self, f: impl FnOnce(&mut Waiters<(), ()>) -> R) -> R {
-        f(&mut self.borrow_mut().waiters)
     }
 }
 
@@ -128,8 +110,7 @@ impl Driven for Receive {
                 }
             }
         }
-        inbox.waiters.settle_front(());
-        Next::Done(inbox.waiters.next_wake())
+        Next::Done(inbox.turns.tell_next())
     }
 }
 
