@@ -1,4 +1,5 @@
-//! The unit tests' allocator: the system's, counting per thread.
+//! The allocator of tests that count: the system's, counting per thread.
+#![allow(dead_code)] // each test program uses a part
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,6 +17,16 @@ thread_local! {
 /// Heap allocations (and reallocations) this thread has made so far.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
+}
+
+/// Runs `round` until it is warm, and once more.
+#[track_caller]
+pub(crate) fn assert_warm_is_free(mut round: impl FnMut()) {
+    round();
+    round();
+    let before = allocations();
+    round();
+    assert_eq!(allocations() - before, 0);
 }
 
 fn count() {

@@ -1,9 +1,12 @@
 //! What things cost, in counts that do not depend on the weather: allocations, system calls,
 //! clock ticks.
 
+#[path = "../src/test_alloc.rs"]
+mod alloc;
+#[path = "support/cpu.rs"]
+mod cpu;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     future::poll_fn,
     io::{Read, Write},
     net::SocketAddr,
@@ -22,30 +25,8 @@ use glommio::{
     timer::sleep,
 };
 
-/// The system's allocator, counting what each thread allocates.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    // Const-initialised and without a destructor: touching it never allocates.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use alloc::allocations;
+use cpu::thread_cpu_ticks;
 
 /// Whether the kernel may do everything that it can: the counts of system calls hold then.
 fn whole_ladder() -> bool {
@@ -55,9 +36,9 @@ fn whole_ladder() -> bool {
 /// The allocations of this thread while `work` runs.
 async fn allocations_of(work: impl Future<Output = ()>) -> u64 {
     let mut work = std::pin::pin!(work);
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     work.as_mut().await;
-    ALLOCATIONS.get() - before
+    allocations() - before
 }
 
 /// Someone on another thread who sends a block and waits for it to come back, `rounds` times.
@@ -165,11 +146,11 @@ fn a_warm_echo_of_datagrams_allocates_nothing_and_enters_twice() {
         let client = blocking_udp_client(addr, WARM_UP + ROUNDS);
         echo_datagrams(&socket, WARM_UP).await;
         let before = ring_counters();
-        let allocations = allocations_of(echo_datagrams(&socket, ROUNDS)).await;
+        let allocated = allocations_of(echo_datagrams(&socket, ROUNDS)).await;
         let enters = ring_counters().enters - before.enters;
         let submitted = ring_counters().submitted - before.submitted;
         client.join().unwrap();
-        assert_eq!(allocations, 0);
+        assert_eq!(allocated, 0);
         if whole_ladder() {
             // One for the receive and one for the send, whose result is awaited.
             let bound = (2 * ROUNDS + ROUNDS / 100) as u64;
@@ -354,7 +335,7 @@ fn an_idle_executor_uses_no_cpu() {
         spawn_local(async move { while listener.accept().await.is_ok() {} }).detach();
         spawn_local(sleep(Duration::from_secs(3600))).detach();
         executor().yield_task_queue_now().await;
-        let (before, ticks) = (ring_counters(), cpu_ticks());
+        let (before, ticks) = (ring_counters(), thread_cpu_ticks());
         let mut given = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut given, true) {
@@ -364,21 +345,13 @@ fn an_idle_executor_uses_no_cpu() {
             Poll::Pending
         })
         .await;
-        (cpu_ticks() - ticks, ring_counters().enters - before.enters)
+        (
+            thread_cpu_ticks() - ticks,
+            ring_counters().enters - before.enters,
+        )
     });
     let (ticks, enters) = executor.unwrap().join().unwrap();
     // An emulated processor takes some for the three; one that spins takes all 300.
     assert!(ticks <= 30, "{ticks} clock ticks of CPU in 3 s of idling");
     assert!(enters <= 3, "{enters} enters in 3 s of idling");
-}
-
-/// CPU time of this thread, in clock ticks of (usually) 10 ms.
-fn cpu_ticks() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    fields
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<u64>().unwrap())
-        .sum()
 }

@@ -4,6 +4,8 @@
 //!
 //! These are the tests to run under AddressSanitizer (docs/testing.md).
 
+#[path = "support/flag.rs"]
+mod flag;
 mod support;
 
 use std::{
@@ -15,11 +17,8 @@ use std::{
     pin::Pin,
     process::Stdio,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Wake, Waker},
+    sync::Arc,
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -34,6 +33,8 @@ use glommio::{
     signal::Signals,
     timer::Timer,
 };
+
+use flag::Flag;
 use support::{alone, eventually_async, open_fds};
 
 type Local<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -383,16 +384,6 @@ const STAGES: [Stage; 7] = [
     Stage::AfterTearDown,
 ];
 
-/// A waker that remembers.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Polls once; whether the operation is still pending.
 fn poll(operation: &mut Operation, flag: &Arc<Flag>) -> bool {
     let waker = Waker::from(flag.clone());
@@ -423,7 +414,7 @@ async fn give_up(kind: &Kind, stage: Stage, fixture: &Rc<Fixture>) -> Option<Ope
             if poll(&mut operation, &flag) {
                 submitted().await;
                 (kind.complete.expect("it completes"))(fixture);
-                eventually_async("the completion", || flag.0.load(Ordering::SeqCst)).await;
+                eventually_async("the completion", || flag.is_set()).await;
             }
         }
         Stage::Finished => {

@@ -1,5 +1,8 @@
 //! The executor as its users see it.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,14 +14,8 @@ use glommio::{
     Latency, LocalExecutor, LocalExecutorBuilder, Shares, executor, nop::NopSubmitter, spawn_local,
     spawn_local_into,
 };
-use nix::time::{ClockId, clock_gettime};
 
-/// CPU time that this thread has used.
-fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .unwrap()
-        .into()
-}
+use cpu::thread_cpu;
 
 fn message(payload: Box<dyn std::any::Any + Send>) -> String {
     match payload.downcast::<String>() {

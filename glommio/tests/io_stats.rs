@@ -4,7 +4,6 @@ mod support;
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -15,7 +14,6 @@ use glommio::{
     internals::ring_counters,
     io::DmaFile,
     net::{TcpListener, TcpStream},
-    process::Command,
     spawn_local, spawn_local_into,
 };
 
@@ -202,12 +200,7 @@ fn sockets_are_counted_and_are_no_files() {
 fn pipes_of_processes_are_counted_apart_and_are_not_timed() {
     let text = vec![b'x'; 100_000];
     run_recording(async {
-        let mut cat = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .await
-            .unwrap();
+        let mut cat = support::piped_cat().await;
         let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
         let mut received = Vec::new();
         let written = async {

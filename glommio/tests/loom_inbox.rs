@@ -227,18 +227,23 @@ impl World {
     }
 }
 
+/// Threads that wake the task, each with a waker of its own.
+fn two_that_wake(world: &Arc<World>) -> [thread::JoinHandle<()>; 2] {
+    [(); 2].map(|()| {
+        world.task.shared.acquire();
+        let world = world.clone();
+        thread::spawn(move || {
+            world.wake();
+            world.release();
+        })
+    })
+}
+
 #[test]
 fn the_poll_that_follows_a_wake_sees_what_was_written_before_it() {
     model(3, || {
         let world = World::new();
-        let threads = [(); 2].map(|()| {
-            world.task.shared.acquire();
-            let world = world.clone();
-            thread::spawn(move || {
-                world.wake();
-                world.release();
-            })
-        });
+        let threads = two_that_wake(&world);
         let mut seen = 0;
         world.drain(world.inbox.take(), &mut seen);
         for thread in threads {
@@ -256,14 +261,7 @@ fn the_poll_that_follows_a_wake_sees_what_was_written_before_it() {
 fn a_task_is_freed_once_however_wakes_and_the_end_of_its_executor_fall() {
     model(2, || {
         let world = World::new();
-        let threads = [(); 2].map(|()| {
-            world.task.shared.acquire();
-            let world = world.clone();
-            thread::spawn(move || {
-                world.wake();
-                world.release();
-            })
-        });
+        let threads = two_that_wake(&world);
         // The executor ends: no more wakes, the mail gives its references back, then its own.
         let mut seen = 0;
         world.task.shared.kill();

@@ -2,6 +2,9 @@
 //!
 //! Alone in its process, because it counts the bytes of the heap.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicIsize, Ordering},
@@ -9,7 +12,8 @@ use std::{
 };
 
 use glommio::{Latency, LocalExecutor, Shares, TaskQueueHandle, executor, spawn_local_into};
-use nix::time::{ClockId, clock_gettime};
+
+use cpu::thread_cpu;
 
 struct Counting;
 
@@ -35,12 +39,6 @@ unsafe impl GlobalAlloc for Counting {
 
 fn live_bytes() -> isize {
     LIVE_BYTES.load(Ordering::Relaxed)
-}
-
-fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .unwrap()
-        .into()
 }
 
 const MANY: usize = 10_000;

@@ -1,5 +1,8 @@
 //! Pools of executors: all of their shards, or none.
 
+#[path = "support/cpu.rs"]
+mod cpu;
+
 use std::{
     any::Any,
     collections::HashSet,
@@ -17,6 +20,8 @@ use glommio::{
     LocalExecutorPoolBuilder, Placement, PoolPlacement, PoolThreadHandles, StallDetection,
     StallDetectionHandler, StartCause, TaskQueueHandle, early_init, executor, timer::Timer,
 };
+
+use cpu::thread_cpu_ticks;
 
 fn affinity() -> Vec<usize> {
     let mask = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
@@ -302,26 +307,14 @@ fn a_name_with_a_zero_byte_is_made_fit() {
     assert_eq!(names[0].as_deref(), Some("a?b-0"));
 }
 
-/// CPU time of this thread in clock ticks (10 ms).
-fn thread_cpu() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields: Vec<_> = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[test]
 fn spinning_before_parking_is_honoured_for_every_placement() {
     /// Waits, idle, until the thread has used CPU time that only spinning explains.
     async fn spins() -> bool {
-        let before = thread_cpu();
+        let before = thread_cpu_ticks();
         for _ in 0..10_000 {
             Timer::new(Duration::from_millis(10)).await;
-            if thread_cpu() - before >= 10 {
+            if thread_cpu_ticks() - before >= 10 {
                 return true;
             }
         }

@@ -6,16 +6,15 @@
 
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/flag.rs"]
+mod flag;
 
 use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use glommio::{
@@ -24,14 +23,7 @@ use glommio::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+use flag::Flag;
 
 /// A wait that has been polled at least once.
 struct Waiting<'a, T> {
@@ -55,7 +47,7 @@ impl<'a, T> Waiting<'a, T> {
     }
 
     fn is_woken(&self) -> bool {
-        self.flag.0.load(Ordering::Relaxed)
+        self.flag.is_set()
     }
 }
 

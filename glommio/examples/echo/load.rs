@@ -329,6 +329,16 @@ mod tests {
         }
     }
 
+    /// One message, until it is answered.
+    fn one_datagram(server: &UdpSocket) -> Plan {
+        Plan {
+            udp: true,
+            connections: 1,
+            duration: Duration::ZERO,
+            ..plan(server.local_addr().unwrap())
+        }
+    }
+
     #[test]
     fn every_datagram_comes_back() {
         let (_tcp, _udp, address) = reserved_for_both();
@@ -357,12 +367,7 @@ mod tests {
     #[test]
     fn late_datagrams_are_passed_over_and_wrong_ones_found_out() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let plan = Plan {
-            udp: true,
-            connections: 1,
-            duration: Duration::ZERO,
-            ..plan(server.local_addr().unwrap())
-        };
+        let plan = one_datagram(&server);
         let right = thread::spawn(move || {
             let mut message = [0; 100];
             let (_, client) = server.recv_from(&mut message).unwrap();
@@ -384,12 +389,7 @@ mod tests {
     #[test]
     fn datagrams_without_an_answer_are_sent_again_until_patience_is_over() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let plan = Plan {
-            udp: true,
-            connections: 1,
-            duration: Duration::ZERO,
-            ..plan(server.local_addr().unwrap())
-        };
+        let plan = one_datagram(&server);
         let silent = run(Plan {
             patience: Duration::from_millis(20),
             ..plan.clone()

@@ -7,20 +7,10 @@ use std::{
 };
 
 use super::{broadcast, oneshot, watch};
-use crate::test_alloc::allocations;
+use crate::test_alloc::{allocations, assert_warm_is_free};
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Runs `round` until it is warm, and once more.
-#[track_caller]
-fn assert_warm_is_free(mut round: impl FnMut()) {
-    round();
-    round();
-    let before = allocations();
-    round();
-    assert_eq!(allocations() - before, 0);
 }
 
 macro_rules! costs {

@@ -34,6 +34,16 @@ async fn write_block(file: &DmaFile, number: u64) {
     assert_eq!(file.write_at(buffer, at).await.unwrap(), BLOCK);
 }
 
+/// Makes a file of so many blocks, on what is taken for a device with poll queues.
+async fn file_of_blocks(path: &Path, count: u64) -> DmaFile {
+    assume_poll_queues(path.parent().unwrap()).await;
+    let file = DmaFile::create(path).await.unwrap();
+    for number in 0..count {
+        write_block(&file, number).await;
+    }
+    file
+}
+
 async fn check_block(file: &DmaFile, number: u64) {
     let read = file.read_at(number * BLOCK as u64, BLOCK).await.unwrap();
     assert_eq!(read.len(), BLOCK, "block {number}");
@@ -97,12 +107,8 @@ fn a_file_that_cannot_be_polled_works_from_its_first_read_on() {
 fn many_files_that_cannot_be_polled_fall_back_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     LocalExecutor::default().run(async {
-        assume_poll_queues(dir.path()).await;
         let path = dir.path().join("file");
-        let file = DmaFile::create(&path).await.unwrap();
-        for number in 0..32 {
-            write_block(&file, number).await;
-        }
+        let _made = file_of_blocks(&path, 32).await;
         for _ in 0..4 {
             let file = Rc::new(DmaFile::open(&path).await.unwrap());
             let reads: Vec<_> = (0..64)
@@ -123,9 +129,7 @@ fn operations_dropped_at_every_stage_keep_their_memory_until_the_device_is_done(
     let dir = tempfile::tempdir().unwrap();
     for round in 0..20 {
         LocalExecutor::default().run(async {
-            assume_poll_queues(dir.path()).await;
-            let file = DmaFile::create(dir.path().join("file")).await.unwrap();
-            write_block(&file, 0).await;
+            let file = file_of_blocks(&dir.path().join("file"), 1).await;
             if reactor::current().polled_counters().is_some() {
                 // Also where the write has shown that it is of no use.
                 file.polled_bytes.set(BLOCK as u32);

@@ -10,21 +10,11 @@ use std::{
 use super::{Barrier, CancellationToken, Gate, Mutex, Notify, OnceCell, RwLock, Semaphore};
 use crate::{
     executor::{LocalExecutor, executor, spawn_local},
-    test_alloc::allocations,
+    test_alloc::{allocations, assert_warm_is_free},
 };
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Runs `round` until it is warm, and once more.
-#[track_caller]
-fn assert_warm_is_free(round: impl Fn()) {
-    round();
-    round();
-    let before = allocations();
-    round();
-    assert_eq!(allocations() - before, 0);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "../support/cases.rs"]
 mod cases;
+#[path = "../support/flag.rs"]
+mod flag;
 
 mod models;
 mod stages;

@@ -9,11 +9,8 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use futures_core::Stream;
@@ -27,20 +24,7 @@ use glommio::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Flag {
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use super::flag::Flag;
 
 fn with_context<R>(flag: &Arc<Flag>, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
     let waker = Waker::from(flag.clone());

@@ -1,5 +1,7 @@
 //! Sockets as their users see them.
 
+#[path = "../support/flag.rs"]
+mod flag;
 #[path = "../support/mod.rs"]
 mod support;
 

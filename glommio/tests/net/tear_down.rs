@@ -3,11 +3,8 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use glommio::{
@@ -15,16 +12,10 @@ use glommio::{
     net::{TcpListener, UdpSocket},
 };
 
-use super::support::{alone, eventually, open_fds};
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
+use super::{
+    flag::Flag,
+    support::{alone, eventually, open_fds},
+};
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<(), GlommioError<()>>> + 'a>>;
 
@@ -47,9 +38,7 @@ fn all_are_told<'a>(executor: LocalExecutor, calls: Vec<Call<'a>>, given_up: usi
     });
     drop(executor);
     for count in 0..calls.len() {
-        let told = calls
-            .iter()
-            .position(|(_, flag)| flag.0.load(Ordering::SeqCst));
+        let told = calls.iter().position(|(_, flag)| flag.is_set());
         let mut call = calls.remove(told.expect("the next one is told"));
         if count >= given_up {
             let Poll::Ready(Err(error)) = poll(&mut call) else {

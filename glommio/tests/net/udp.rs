@@ -7,12 +7,8 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, IntoRawFd},
     pin::pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    task::{Context, Wake, Waker},
+    sync::{Arc, mpsc},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
@@ -22,6 +18,7 @@ use glommio::{
 };
 use socket2::{Domain, Socket, Type};
 
+use super::flag::Flag;
 use super::support::{alone, eventually, eventually_async, open_fds, skip};
 
 fn socket() -> (UdpSocket, SocketAddr) {
@@ -169,16 +166,6 @@ fn a_receive_that_is_given_up_loses_nothing() {
     });
 }
 
-/// A waker that remembers.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 #[test]
 fn a_waiter_that_leaves_hands_on_what_woke_it() {
     LocalExecutor::default().run(async {
@@ -196,7 +183,7 @@ fn a_waiter_that_leaves_hands_on_what_woke_it() {
         });
         executor().yield_now().await;
         peer().0.send_to(b"hello", addr).unwrap();
-        eventually_async("the first is told", || flag.0.load(Ordering::SeqCst)).await;
+        eventually_async("the first is told", || flag.is_set()).await;
         drop(leaves);
         assert_eq!(stays.await, 5);
     });

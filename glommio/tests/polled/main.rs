@@ -4,6 +4,8 @@
 //! or `glommio-tests run --dir nvme=/mnt/nvme polled::`. Where its device has no poll queues, the tests
 //! say so and show nothing, but for those that are about such devices.
 
+#[path = "../support/cpu.rs"]
+mod cpu;
 mod fallbacks;
 mod files;
 mod sleep;

@@ -8,19 +8,7 @@ use glommio::{
     timer::sleep,
 };
 
-use super::{BLOCK, check, filled, polled_dir, stats};
-
-/// CPU time of this thread, in clock ticks of (usually) 10 ms.
-fn cpu_ticks() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
+use super::{BLOCK, check, cpu::thread_cpu_ticks, filled, polled_dir, stats};
 
 #[test]
 fn dd301_an_idle_executor_with_open_polled_files_uses_no_cpu() {
@@ -30,13 +18,13 @@ fn dd301_an_idle_executor_with_open_polled_files_uses_no_cpu() {
         for number in 0..8 {
             check(&file, number).await;
         }
-        let ticks = cpu_ticks();
+        let ticks = thread_cpu_ticks();
         let (main, polled) = (ring_counters(), polled_ring_counters().unwrap());
         sleep(Duration::from_secs(2)).await;
         assert_eq!(polled_ring_counters().unwrap().enters, polled.enters);
         let enters = ring_counters().enters - main.enters;
         assert!(enters <= 100, "{enters} system calls in 2 s of idling");
-        let ticks = cpu_ticks() - ticks;
+        let ticks = thread_cpu_ticks() - ticks;
         assert!(ticks <= 30, "{ticks} clock ticks of CPU in 2 s of idling");
         check(&file, 5).await;
     });

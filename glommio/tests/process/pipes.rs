@@ -8,7 +8,10 @@ use futures_lite::{
 };
 use glommio::{LocalExecutor, executor, process::Command};
 
-use crate::{children::sh, support::alone};
+use crate::{
+    children::sh,
+    support::{alone, piped_cat},
+};
 
 fn noise(bytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
@@ -18,12 +21,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 async fn through_cat(data: &[u8], step: usize) {
-    let mut cat = Command::new("cat")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .await
-        .unwrap();
+    let mut cat = piped_cat().await;
     let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
     let write = async {
         for part in data.chunks(step) {
@@ -77,12 +75,7 @@ fn both_outputs_are_read_at_once() {
 #[test]
 fn a_read_that_is_given_up_loses_nothing() {
     LocalExecutor::default().run(async {
-        let mut cat = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .await
-            .unwrap();
+        let mut cat = piped_cat().await;
         let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
         let mut buf = [0; 16];
         let mut received = Vec::new();
@@ -164,12 +157,7 @@ fn writes_wait_for_a_child_that_does_not_read() {
 fn what_was_accepted_arrives_although_the_stream_is_dropped() {
     LocalExecutor::default().run(async {
         let data = noise(60_000);
-        let mut cat = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .await
-            .unwrap();
+        let mut cat = piped_cat().await;
         let mut input = cat.stdin.take().unwrap();
         input.write_all(&data).await.unwrap();
         drop(input);

@@ -7,10 +7,10 @@ use std::{
     pin::pin,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Waker},
     thread,
     time::Duration,
 };
@@ -24,6 +24,7 @@ use glommio::{
     timer::timeout,
 };
 
+use crate::flag::Flag;
 use crate::support::{alone, eventually, eventually_async, open_fds, threads};
 
 pub(crate) fn send(signal: c_int) {
@@ -147,13 +148,6 @@ fn numbers_that_cannot_be_waited_for_are_refused() {
 
 #[test]
 fn a_dropped_recv_loses_no_signal() {
-    struct Flag(AtomicBool);
-    impl Wake for Flag {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
-
     alone("signals::a_dropped_recv_loses_no_signal", &[], || {
         LocalExecutor::default().run(async {
             let signal = libc::SIGRTMIN();
@@ -167,14 +161,14 @@ fn a_dropped_recv_loses_no_signal() {
             assert_eq!(signals.recv().await.unwrap(), signal);
 
             // Woken, and not polled since.
-            let flag = Arc::new(Flag(AtomicBool::new(false)));
+            let flag = Arc::new(Flag::default());
             let waker = Waker::from(flag.clone());
             {
                 let mut recv = pin!(signals.recv());
                 let mut cx = Context::from_waker(&waker);
                 assert!(recv.as_mut().poll(&mut cx).is_pending());
                 send(signal);
-                eventually_async("the wake-up", || flag.0.load(Ordering::SeqCst)).await;
+                eventually_async("the wake-up", || flag.is_set()).await;
             }
             assert_eq!(signals.recv().await.unwrap(), signal);
             assert_eq!(signals.try_recv().unwrap(), None);

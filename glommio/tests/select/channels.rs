@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Wake, Waker},
 };
 
 use futures_lite::StreamExt;
@@ -20,7 +19,7 @@ use glommio::{
 
 use super::harness::{
     Count, Wait, check_hand_over, check_reentrancy, give_up_after, poll, poll_treacherously,
-    treacherous,
+    polled_by_its_waker, treacherous,
 };
 
 /// A wait that has its half of the channel to itself: polled so many times and dropped, then served
@@ -567,36 +566,11 @@ fn a_send_that_is_accepted_while_its_waker_is_replaced_is_done() {
     );
 }
 
-/// Polls the wait that it wakes, on the spot.
 #[test]
 fn a_wait_may_be_polled_by_its_own_waker() {
-    thread_local! {
-        static WAIT: RefCell<Option<Wait<'static>>> = const { RefCell::new(None) };
-        static SERVED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    struct PollAtOnce;
-    impl Wake for PollAtOnce {
-        fn wake(self: Arc<Self>) {
-            let Some(mut wait) = WAIT.take() else { return };
-            let mut context = Context::from_waker(Waker::noop());
-            SERVED.set(wait.as_mut().poll(&mut context).is_ready());
-        }
-    }
-
-    fn check(mut wait: Wait<'static>, serve: impl FnOnce()) {
-        let waker = Waker::from(Arc::new(PollAtOnce));
-        let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
-        assert_eq!(polled, Poll::Pending);
-        WAIT.set(Some(wait));
-        SERVED.set(false);
-        serve();
-        assert!(SERVED.get());
-    }
-
     let (sender, receiver) = new_bounded(1);
     let receiver = Rc::new(receiver);
-    check(
+    polled_by_its_waker(
         Box::pin({
             let receiver = receiver.clone();
             async move { assert_eq!(receiver.recv().await, Some(1)) }
@@ -605,17 +579,17 @@ fn a_wait_may_be_polled_by_its_own_waker() {
     );
     sender.try_send(2).unwrap();
     let sending = sender.clone();
-    check(
+    polled_by_its_waker(
         Box::pin(async move { sending.send(3).await.unwrap() }),
         || assert_eq!(receiver.try_recv().unwrap(), 2),
     );
     let (sender, receiver) = oneshot::shared();
-    check(
+    polled_by_its_waker(
         Box::pin(async move { assert_eq!(receiver.await.unwrap(), 1) }),
         || sender.send(1).unwrap(),
     );
     let (sender, mut receiver) = watch::shared(0);
-    check(
+    polled_by_its_waker(
         Box::pin(async move {
             receiver.changed().await.unwrap();
             assert_eq!(receiver.get(), 1);
@@ -623,7 +597,7 @@ fn a_wait_may_be_polled_by_its_own_waker() {
         || sender.send(1).unwrap(),
     );
     let (sender, mut receiver) = broadcast::shared(1);
-    check(
+    polled_by_its_waker(
         Box::pin(async move { assert_eq!(receiver.recv().await, Ok(1)) }),
         || drop(sender.send(1)),
     );

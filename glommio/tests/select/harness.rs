@@ -227,3 +227,30 @@ pub(super) async fn executor_free_yield() {
     })
     .await;
 }
+
+thread_local! {
+    static WAIT: RefCell<Option<Wait<'static>>> = const { RefCell::new(None) };
+    static SERVED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls the wait that it wakes, on the spot.
+struct PollAtOnce;
+
+impl Wake for PollAtOnce {
+    fn wake(self: Arc<Self>) {
+        let Some(mut wait) = WAIT.take() else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        SERVED.set(wait.as_mut().poll(&mut context).is_ready());
+    }
+}
+
+/// Lets a wait, which has to wait, be polled by its own waker, in the midst of what `serve` does.
+pub(super) fn polled_by_its_waker(mut wait: Wait<'static>, serve: impl FnOnce()) {
+    let waker = Waker::from(Arc::new(PollAtOnce));
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert_eq!(polled, Poll::Pending);
+    WAIT.set(Some(wait));
+    SERVED.set(false);
+    serve();
+    assert!(SERVED.get());
+}

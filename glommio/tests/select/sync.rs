@@ -1,11 +1,11 @@
 //! The primitives of `sync`.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Wake, Waker},
+    task::Poll,
 };
 
 use glommio::{
@@ -17,7 +17,7 @@ use glommio::{
 
 use super::harness::{
     Count, Wait, check_hand_over, check_reentrancy, executor_free_yield, give_up_after, poll,
-    poll_treacherously, stress, treacherous,
+    poll_treacherously, polled_by_its_waker, stress, treacherous,
 };
 
 #[test]
@@ -408,39 +408,15 @@ fn a_permit_may_be_dropped_inside_of_a_waker() {
 
 #[test]
 fn a_guard_ends_its_borrow_before_it_wakes() {
-    thread_local! {
-        static WAIT: RefCell<Option<Wait<'static>>> = const { RefCell::new(None) };
-        static SERVED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    /// Polls the wait that it wakes, on the spot.
-    struct PollAtOnce;
-    impl Wake for PollAtOnce {
-        fn wake(self: Arc<Self>) {
-            let mut wait = WAIT.take().unwrap();
-            let mut context = Context::from_waker(Waker::noop());
-            SERVED.set(wait.as_mut().poll(&mut context).is_ready());
-        }
-    }
-
-    fn check<G>(guard: G, mut wait: Wait<'static>) {
-        let waker = Waker::from(Arc::new(PollAtOnce));
-        let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
-        assert!(polled.is_pending());
-        WAIT.set(Some(wait));
-        SERVED.set(false);
-        drop(guard);
-        assert!(SERVED.get());
-    }
-
     // Leaked, so that the waits may stand in a thread-local.
     let lock: &RwLock<u32> = Box::leak(Box::new(RwLock::new(0)));
     let mutex: &Mutex<u32> = Box::leak(Box::new(Mutex::new(0)));
     let write = || -> Wait<'static> { Box::pin(async { drop(lock.write().await.unwrap()) }) };
-    check(lock.try_read().unwrap(), write());
-    check(lock.try_write().unwrap(), write());
-    check(
-        mutex.try_lock().unwrap(),
-        Box::pin(async { drop(mutex.lock().await.unwrap()) }),
-    );
+    let held = lock.try_read().unwrap();
+    polled_by_its_waker(write(), || drop(held));
+    let held = lock.try_write().unwrap();
+    polled_by_its_waker(write(), || drop(held));
+    let held = mutex.try_lock().unwrap();
+    let again = Box::pin(async { drop(mutex.lock().await.unwrap()) });
+    polled_by_its_waker(again, || drop(held));
 }

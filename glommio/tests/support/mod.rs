@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each of them uses a part
 
 use std::{
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -77,6 +77,13 @@ pub fn silent_port() -> (socket2::Socket, std::net::SocketAddr) {
     socket.bind(&any.into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
+}
+
+/// A `cat` that gives back what it is given.
+pub async fn piped_cat() -> glommio::process::Child {
+    let mut cat = glommio::process::Command::new("cat");
+    let cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+    cat.spawn().await.unwrap()
 }
 
 /// The open descriptors of this process.

@@ -1,8 +1,6 @@
 //! What timers cost, in allocations.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::Poll,
@@ -14,45 +12,14 @@ use glommio::{
     timer::{Timer, TimerActionOnce, interval, sleep},
 };
 
-use super::{HOUR, MS};
-
-/// The system's allocator, counting what each thread allocates.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    // Const-initialised and without a destructor: touching it never allocates.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use super::{HOUR, MS, alloc::allocations};
 
 /// The allocations of this thread while `work` runs.
 async fn allocations_of(work: impl Future<Output = ()>) -> u64 {
     let mut work = pin!(work);
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     work.as_mut().await;
-    ALLOCATIONS.get() - before
+    allocations() - before
 }
 
 #[test]
@@ -106,7 +73,7 @@ fn a_million_pending_timers_cost_a_few_dozen_allocations_and_disturb_nobody() {
     LocalExecutor::default().run(async {
         sleep(MS).await;
         let mut timers = Vec::with_capacity(COUNT);
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         poll_fn(|context| {
             for i in 0..COUNT as u32 {
                 // From an hour to two years, in no order.
@@ -117,7 +84,7 @@ fn a_million_pending_timers_cost_a_few_dozen_allocations_and_disturb_nobody() {
             Poll::Ready(())
         })
         .await;
-        let allocations = ALLOCATIONS.get() - before;
+        let allocations = allocations() - before;
         assert!(allocations < 40, "{allocations} allocations");
 
         // The others stay where they are: a sleep costs as little as without them.

@@ -1,5 +1,7 @@
 //! Timers as their users see them.
 
+#[path = "../../src/test_alloc.rs"]
+mod alloc;
 #[path = "../support/cases.rs"]
 mod cases;
 

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use super::{new_bounded, new_unbounded};
 use crate::{
     executor::{LocalExecutor, spawn_local},
-    test_alloc::allocations,
+    test_alloc::{allocations, assert_warm_is_free},
 };
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -22,16 +22,6 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 fn poll_next<S: Stream>(stream: Pin<&mut S>) -> Poll<Option<S::Item>> {
     stream.poll_next(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Runs `round` until it is warm, and once more.
-#[track_caller]
-fn assert_warm_is_free(mut round: impl FnMut()) {
-    round();
-    round();
-    let before = allocations();
-    round();
-    assert_eq!(allocations() - before, 0);
 }
 
 #[test]
