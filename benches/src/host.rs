@@ -64,8 +64,8 @@ pub fn allowed_cpus() -> Vec<usize> {
     // SAFETY: the kernel writes at most `size_of_val(&set)` bytes into `set`.
     let result = unsafe { libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set) };
     assert_eq!(result, 0, "a thread may always read its own affinity");
-    // SAFETY: `cpu` stays below CPU_SETSIZE, the number of bits in the set.
     (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: `cpu` stays below CPU_SETSIZE, the number of bits in the set.
         .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
         .collect()
 }

@@ -104,11 +104,9 @@ pub(super) fn with_scheduler<R>(id: ExecutorId, f: impl FnOnce(Option<&dyn Sched
         if context.executor.get() != id.as_u64() {
             return f(None);
         }
+        let scheduler = context.scheduler.get();
         // SAFETY: a pointer in the cell belongs to a frame of `enter` further up this very stack
         // (inner frames have put theirs back), and that frame borrows the scheduler.
-        f(context
-            .scheduler
-            .get()
-            .map(|scheduler| unsafe { scheduler.as_ref() }))
+        f(scheduler.map(|scheduler| unsafe { scheduler.as_ref() }))
     })
 }
