@@ -18,7 +18,9 @@ use super::{
     op::{
         accept::Connect,
         datagram::{self, Inbox, Send},
+        poll::PollOnce,
     },
+    socket::WRITABLE,
     submission::Submission,
 };
 use crate::waiters::{Source, Turn, Turns, pass_on};
@@ -96,11 +98,23 @@ impl Datagrams {
         self.check_ring()?;
         let mut message = self.buffers.message();
         message.fill(data, to);
-        let op = Send {
+        let mut op = Send {
             fd: self.fd.clone(),
             message,
         };
-        let (op, completion) = Submission::new(self.fd.ring().clone(), op).await;
+        let (op, completion) = loop {
+            let (back, completion) = Submission::new(self.fd.ring().clone(), op).await;
+            if completion.result != -libc::EAGAIN {
+                break (back, completion);
+            }
+            // Somebody has set `O_NONBLOCK`, and the ring did not wait for room.
+            let room = PollOnce {
+                fd: self.fd.clone(),
+                events: WRITABLE,
+            };
+            Submission::new(self.fd.ring().clone(), room).await;
+            op = back;
+        };
         self.buffers.put_back_message(op.message);
         if completion.result < 0 {
             // A ring that went down meanwhile has cancelled it.

@@ -217,8 +217,9 @@ impl InFlight {
         let Some(tenant) = slot.tenant.as_mut() else {
             return Filed::Unknown;
         };
+        let next = tenant.op.on_completion(completion);
         if let Some(kind) = tenant.op.io() {
-            if completion.result >= 0 {
+            if completion.result >= 0 && !matches!(next, Some(Next::Retry)) {
                 let ledger = &mut self.ledger;
                 ledger.completed(slot.origin, kind, key.index, completion.result);
                 if tenant.orphaned {
@@ -226,7 +227,7 @@ impl InFlight {
                 }
             }
         }
-        if let Some(next) = tenant.op.on_completion(completion) {
+        if let Some(next) = next {
             return match next {
                 Next::Keep(waker) => Filed::Wake(waker),
                 Next::Stop(waker) => Filed::Stop(key, waker),
@@ -237,6 +238,10 @@ impl InFlight {
                 Next::Resubmit(waker) => {
                     self.requeue(key);
                     Filed::Again(key, waker)
+                }
+                Next::Retry => {
+                    self.requeue(key);
+                    Filed::Again(key, None)
                 }
             };
         }

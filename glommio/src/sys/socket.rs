@@ -38,7 +38,7 @@ pub(crate) fn borrow(fd: &impl AsRawFd) -> std::mem::ManuallyDrop<socket2::Socke
 }
 
 /// Makes a socket from elsewhere one that waits: the ring does not wait for one that is `O_NONBLOCK`,
-/// and answers `EAGAIN` for ever.
+/// but answers `EAGAIN`, and each wait costs a poll and another try.
 pub(crate) fn let_wait(socket: &socket2::Socket) {
     if let Err(error) = socket.set_nonblocking(false) {
         tracing::debug!(target: "glommio::sys", %error, "a socket keeps its O_NONBLOCK");

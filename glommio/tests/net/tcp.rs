@@ -13,7 +13,7 @@ use glommio::{
 };
 use socket2::Socket;
 
-use super::support::{self, alone};
+use super::support::{self, alone, executor_sleeps};
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -374,5 +374,51 @@ fn a_stream_that_was_set_not_to_wait_waits() {
         assert!(more <= 2, "{more} receives that found nothing");
         server.write_all(b"hello").await.unwrap();
         assert_eq!(client.read(&mut buf).await.unwrap(), 5);
+    });
+}
+
+#[test]
+fn a_stream_that_becomes_nonblocking_waits_for_data_and_for_room() {
+    LocalExecutor::default().run(async {
+        let (mut client, mut server) = pair().await;
+        support::set_nonblocking(&client);
+        support::set_nonblocking(&server);
+        let mut buf = [0; 16];
+        assert!(future::poll_once(client.read(&mut buf)).await.is_none());
+        executor_sleeps().await;
+        server.write_all(b"hello").await.unwrap();
+        assert_eq!(client.read(&mut buf).await.unwrap(), 5);
+
+        // Small writes, until nothing more is taken.
+        const BLOCK: [u8; 8 << 10] = [7; 8 << 10];
+        let mut sent = 0;
+        while let Ok(n) = timeout(Duration::from_millis(100), async {
+            Ok(server.write(&BLOCK).await?)
+        })
+        .await
+        {
+            sent += n;
+        }
+        executor_sleeps().await;
+        drop(server);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all.len(), sent);
+    });
+}
+
+#[test]
+fn a_listener_that_becomes_nonblocking_waits_for_connections() {
+    LocalExecutor::default().run(async {
+        let (listener, addr) = listener();
+        support::set_nonblocking(&listener);
+        for _ in 0..3 {
+            let mut accept = std::pin::pin!(listener.accept());
+            assert!(future::poll_once(&mut accept).await.is_none());
+            executor_sleeps().await;
+            let (client, server) = future::zip(TcpStream::connect(addr), accept).await;
+            let server = server.unwrap().peer_addr().unwrap();
+            assert_eq!(client.unwrap().local_addr().unwrap(), server);
+        }
     });
 }

@@ -19,7 +19,9 @@ use glommio::{
 use socket2::{Domain, Socket, Type};
 
 use super::flag::Flag;
-use super::support::{alone, eventually, eventually_async, open_fds, skip};
+use super::support::{
+    alone, eventually, eventually_async, executor_sleeps, open_fds, set_nonblocking, skip,
+};
 
 fn socket() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -484,6 +486,22 @@ fn a_socket_from_elsewhere_joins_the_executor() {
         socket.send_to(b"hello", addr).await.unwrap();
         assert_eq!(receive.await.unwrap(), 5);
         assert!(format!("{socket:?}").contains(&addr.to_string()));
+    });
+}
+
+#[test]
+fn a_socket_that_becomes_nonblocking_waits_for_datagrams() {
+    LocalExecutor::default().run(async {
+        let ((one, to_one), (other, _)) = (socket(), socket());
+        set_nonblocking(&one);
+        let mut buf = [0; 16];
+        for text in [&b"one"[..], b"another"] {
+            let mut receive = pin!(one.recv(&mut buf));
+            assert!(poll_once(&mut receive).await.is_none());
+            executor_sleeps().await;
+            other.send_to(text, to_one).await.unwrap();
+            assert_eq!(receive.await.unwrap(), text.len());
+        }
     });
 }
 

@@ -1,16 +1,20 @@
 //! The streams of children.
 
-use std::{io, process::Stdio};
+use std::{fs, io, os::fd::RawFd, pin::pin, process::Stdio, time::Duration};
 
 use futures_lite::{
     AsyncReadExt, AsyncWriteExt,
     future::{poll_once, zip},
 };
-use glommio::{LocalExecutor, executor, process::Command};
+use glommio::{
+    LocalExecutor, executor,
+    process::{Child, Command},
+    timer::timeout,
+};
 
 use crate::{
     children::sh,
-    support::{alone, piped_cat},
+    support::{alone, executor_sleeps, piped_cat, set_nonblocking},
 };
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -180,5 +184,45 @@ fn one_child_feeds_another() {
         assert_eq!(sorted.stdout, b"apple\npear\n");
         let output = first.wait_with_output().await.unwrap();
         assert_eq!(output.stderr, b"fig\n");
+    });
+}
+
+/// Our end of the pipe that is a child's standard input.
+fn end_of_input(child: &Child) -> RawFd {
+    let pipe = fs::read_link(format!("/proc/{}/fd/0", child.id().unwrap())).unwrap();
+    let mut ours = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let end = ours.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == pipe));
+    end.unwrap().file_name().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn pipes_that_become_nonblocking_wait_for_data_and_for_room() {
+    LocalExecutor::default().run(async {
+        let mut cat = piped_cat().await;
+        let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
+        set_nonblocking(&end_of_input(&cat));
+        set_nonblocking(&output);
+        let mut buf = [0; 16];
+        assert!(poll_once(output.read(&mut buf)).await.is_none());
+        executor_sleeps().await;
+        // More than the pipes and the queue hold: the child stops reading where nobody reads from it.
+        let data = noise(1 << 20);
+        let mut written = 0;
+        let mut write = pin!(async {
+            while written < data.len() {
+                written += input.write(&data[written..]).await.unwrap();
+            }
+            input.close().await.unwrap();
+        });
+        let some = timeout(Duration::from_millis(100), async {
+            write.as_mut().await;
+            Ok(())
+        });
+        some.await.unwrap_err();
+        executor_sleeps().await;
+        let mut all = Vec::new();
+        zip(write, async { output.read_to_end(&mut all).await.unwrap() }).await;
+        assert!(all == data, "{} of {} bytes", all.len(), data.len());
+        assert!(cat.wait().await.unwrap().success());
     });
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each of them uses a part
 
 use std::{
+    os::fd::{AsRawFd, BorrowedFd},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -77,6 +78,29 @@ pub fn silent_port() -> (socket2::Socket, std::net::SocketAddr) {
     socket.bind(&any.into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
+}
+
+/// Sets a descriptor to `O_NONBLOCK` behind the back of whoever uses it.
+pub fn set_nonblocking(fd: &impl AsRawFd) {
+    // SAFETY: whoever lends `fd` keeps the descriptor open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
+    socket2::SockRef::from(&fd).set_nonblocking(true).unwrap();
+}
+
+/// Waits until the current executor sleeps, in spite of all that waits on it.
+pub async fn executor_sleeps() {
+    let enters = || glommio::internals::ring_counters().enters;
+    let start = Instant::now();
+    loop {
+        let before = enters();
+        glommio::timer::sleep(Duration::from_millis(50)).await;
+        let during = enters() - before;
+        if during <= 20 {
+            return;
+        }
+        let is_over = start.elapsed() > Duration::from_secs(10);
+        assert!(!is_over, "{during} system calls in a sleep of 50 ms");
+    }
 }
 
 /// A `cat` that gives back what it is given.

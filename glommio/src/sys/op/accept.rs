@@ -1,11 +1,14 @@
 //! Accepting and making connections.
 
-use std::{cell::RefCell, collections::VecDeque, io, os::fd::OwnedFd, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, io, os::fd::OwnedFd, rc::Rc, task::Waker};
 
 use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
-use super::{Class, Completion, Driven, Next, Operation};
+use super::{
+    Class, Completion, Driven, Next, Operation,
+    poll::{AwaitReadable, Receiver},
+};
 use crate::{
     sys::{
         fd::{self, Fd},
@@ -29,6 +32,8 @@ pub(crate) struct AcceptQueue {
     pub(crate) armed: Option<Key>,
     /// Who waits to look again.
     pub(crate) turns: Turns,
+    /// The last accept did not wait, though there was nothing: the next one is preceded by a poll.
+    dry: bool,
 }
 
 impl AcceptQueue {
@@ -58,14 +63,28 @@ pub(crate) struct Accept {
 /// Starts an accept on `fd`, unless one is in flight.
 pub(crate) fn arm(fd: &Fd, queue: &Rc<RefCell<AcceptQueue>>) {
     let mut state = queue.borrow_mut();
-    if state.armed.is_none() {
+    if state.armed.is_some() {
+        return;
+    }
+    state.armed = Some(if std::mem::take(&mut state.dry) {
+        fd.ring().submit_driven(AwaitReadable {
+            fd: fd.clone(),
+            receiver: queue.clone(),
+        })
+    } else {
         let multishot = fd.ring().features().has(Rung::MultishotAccept);
-        let op = Accept {
+        fd.ring().submit_driven(Accept {
             fd: fd.clone(),
             queue: queue.clone(),
             multishot,
-        };
-        state.armed = Some(fd.ring().submit_driven(op));
+        })
+    });
+}
+
+impl Receiver for AcceptQueue {
+    fn on_readable(&mut self) -> Option<Waker> {
+        self.armed = None;
+        self.turns.tell_next()
     }
 }
 
@@ -97,7 +116,8 @@ impl Driven for Accept {
             // A connection that arrives after its listener is gone is closed with the queue.
             result if result >= 0 => queue.accepted.push_back(fd::adopt(result)),
             code => match -code {
-                libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+                libc::ECANCELED | libc::EINTR => {}
+                libc::EAGAIN => queue.dry = true,
                 errno => queue.error = Some(errno),
             },
         }

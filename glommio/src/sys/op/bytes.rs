@@ -63,8 +63,8 @@ impl Channel for Socket {
     }
 }
 
-/// One end of a pipe (IORING_OP_READ and IORING_OP_WRITE, 5.6), not set to `O_NONBLOCK`: the kernel
-/// waits for data and for room.
+/// One end of a pipe (IORING_OP_READ and IORING_OP_WRITE, 5.6): the kernel waits for data and for
+/// room, unless somebody has set it to `O_NONBLOCK`.
 pub(crate) enum Pipe {}
 
 impl Channel for Pipe {

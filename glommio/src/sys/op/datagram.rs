@@ -9,11 +9,14 @@
 //! A receive tries first and waits then, unlike that of a stream: the kernel does not tell of a
 //! datagram socket whether it holds more.
 
-use std::{cell::RefCell, collections::VecDeque, io, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, task::Waker};
 
 use io_uring::{opcode, squeue, types};
 
-use super::{Class, Completion, Driven, Next, Operation};
+use super::{
+    Class, Completion, Driven, Next, Operation,
+    poll::{AwaitReadable, Receiver},
+};
 use crate::{
     sys::{
         buffers::{message::Message, socket::SocketBuffers},
@@ -33,6 +36,8 @@ pub(crate) struct Inbox {
     pub(crate) armed: Option<Key>,
     /// Who waits to look again.
     pub(crate) turns: Turns,
+    /// The last receive did not wait, though there was nothing: the next one is preceded by a poll.
+    dry: bool,
 }
 
 impl Inbox {
@@ -66,6 +71,13 @@ struct Receive {
 pub(crate) fn arm(fd: &Fd, inbox: &Rc<RefCell<Inbox>>, buffers: &Rc<SocketBuffers>, bytes: usize) {
     let mut state = inbox.borrow_mut();
     if state.armed.is_some() {
+        return;
+    }
+    if std::mem::take(&mut state.dry) {
+        state.armed = Some(fd.ring().submit_driven(AwaitReadable {
+            fd: fd.clone(),
+            receiver: inbox.clone(),
+        }));
         return;
     }
     let mut message = buffers.message();
@@ -105,12 +117,20 @@ impl Driven for Receive {
                 self.buffers.put_back_message(message);
                 match -completion.result {
                     // Stopped by us, or interrupted: whoever waits starts another.
-                    libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+                    libc::ECANCELED | libc::EINTR => {}
+                    libc::EAGAIN => inbox.dry = true,
                     errno => inbox.arrived.push_back(Err(errno)),
                 }
             }
         }
         Next::Done(inbox.turns.tell_next())
+    }
+}
+
+impl Receiver for Inbox {
+    fn on_readable(&mut self) -> Option<Waker> {
+        self.armed = None;
+        self.turns.tell_next()
     }
 }
 

@@ -144,6 +144,8 @@ pub(crate) enum Next {
     Done(Option<Waker>),
     /// Submit the operation again (its `entry` is asked anew); wake this waker.
     Resubmit(Option<Waker>),
+    /// The same after an entry that was only a wait before the next try: nothing is counted.
+    Retry,
 }
 
 /// An operation that is completed more than once or that submits itself again.

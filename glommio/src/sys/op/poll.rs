@@ -1,6 +1,6 @@
 //! Readiness and the wake-up eventfd.
 
-use std::{sync::Arc, task::Waker};
+use std::{cell::RefCell, rc::Rc, sync::Arc, task::Waker};
 
 use io_uring::{opcode, squeue, types};
 
@@ -31,6 +31,37 @@ unsafe impl Operation for PollOnce {
 
     fn entry(&mut self) -> squeue::Entry {
         opcode::PollAdd::new(types::Fd(self.fd.raw()), self.events as u32).build()
+    }
+}
+
+/// Somebody who receives, one operation at a time.
+pub(crate) trait Receiver: 'static {
+    /// The wait for something to receive is over; who wants it is to be woken, and tries.
+    fn on_readable(&mut self) -> Option<Waker>;
+}
+
+/// Waits until a descriptor is readable, for a receive that was answered `EAGAIN`: the ring does not
+/// wait where somebody has set `O_NONBLOCK`, and would answer so for ever (IORING_OP_POLL_ADD, 5.1).
+pub(super) struct AwaitReadable<R> {
+    pub(super) fd: Fd,
+    pub(super) receiver: Rc<RefCell<R>>,
+}
+
+// SAFETY: a poll points to nothing; the descriptor is held open by its share.
+unsafe impl<R: Receiver> Operation for AwaitReadable<R> {
+    fn class(&self) -> Class {
+        Class::Wait
+    }
+
+    fn entry(&mut self) -> squeue::Entry {
+        opcode::PollAdd::new(types::Fd(self.fd.raw()), libc::POLLIN as u32).build()
+    }
+}
+
+impl<R: Receiver> Driven for AwaitReadable<R> {
+    fn on_completion(&mut self, _completion: Completion) -> Next {
+        // An error of the descriptor is the next receive's to tell.
+        Next::Done(self.receiver.borrow_mut().on_readable())
     }
 }
 

@@ -16,6 +16,7 @@ use io_uring::{opcode, squeue, types};
 use super::{
     Class, Completion, Driven, Next, Operation,
     bytes::{Channel, Pipe, Socket},
+    poll::{AwaitReadable, Receiver},
 };
 use crate::sys::{
     buffers::{
@@ -88,6 +89,8 @@ pub(crate) struct RxQueue {
     more: bool,
     /// No provided buffer was left: the next receive brings its own.
     starved: bool,
+    /// The last receive did not wait, though there was nothing: the next one is preceded by a poll.
+    dry: bool,
 }
 
 const _: () = assert!(
@@ -131,6 +134,13 @@ pub(crate) fn arm<C: Channel>(
         return;
     }
     let ring = fd.ring();
+    if std::mem::take(&mut queue.dry) {
+        queue.armed = Some(ring.submit_driven(AwaitReadable {
+            fd: fd.clone(),
+            receiver: rx.clone(),
+        }));
+        return;
+    }
     let poll_first = !queue.more && ring.features().has(Rung::PollFirst);
     let starved = std::mem::take(&mut queue.starved);
     let into = match buffers.group(ring, room) {
@@ -228,7 +238,7 @@ impl<C> Driven for Recv<C> {
                 libc::ENOBUFS => queue.starved = true,
                 // Stopped by us, or interrupted: the reader decides whether to go on.
                 libc::ECANCELED | libc::EINTR => {}
-                libc::EAGAIN => queue.more = false,
+                libc::EAGAIN => queue.dry = true,
                 errno => queue.end = Some(RxEnd::Error(errno)),
             },
         }
@@ -241,6 +251,15 @@ impl<C> Driven for Recv<C> {
         }
         queue.armed = None;
         Next::Done(waker)
+    }
+}
+
+impl Receiver for RxQueue {
+    fn on_readable(&mut self) -> Option<Waker> {
+        self.armed = None;
+        // A receive that polls first might not wait for its poll.
+        self.more = true;
+        self.waker.take()
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::{cell::RefCell, io, marker::PhantomData, rc::Rc, task::Waker};
 
-use io_uring::{squeue, types};
+use io_uring::{opcode, squeue, types};
 
 use super::{
     Class, Completion, Driven, Next, Operation,
@@ -78,6 +78,7 @@ pub(crate) fn queue<C: Channel>(
             sending: Vec::new(),
             sent: 0,
             inline,
+            polls: false,
             channel: PhantomData,
         });
     }
@@ -102,6 +103,9 @@ struct Send<C> {
     sent: u32,
     /// The next try completes during submission.
     inline: bool,
+    /// The last try did not wait, though there was no room: a poll (IORING_OP_POLL_ADD, 5.1) goes
+    /// before the next one. The ring does not wait where somebody has set `O_NONBLOCK`.
+    polls: bool,
     channel: PhantomData<C>,
 }
 
@@ -120,6 +124,10 @@ unsafe impl<C: Channel> Operation for Send<C> {
     }
 
     fn entry(&mut self) -> squeue::Entry {
+        let fd = types::Fd(self.shared.fd.raw());
+        if self.polls {
+            return opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
+        }
         if self.sent as usize == self.sending.len() {
             let mut queue = self.shared.tx.borrow_mut();
             self.sending.clear();
@@ -127,7 +135,6 @@ unsafe impl<C: Channel> Operation for Send<C> {
             std::mem::swap(&mut self.sending, &mut queue.pending);
         }
         let data = &self.sending[self.sent as usize..];
-        let fd = types::Fd(self.shared.fd.raw());
         C::write(fd, data.as_ptr(), data.len() as u32, self.inline)
     }
 }
@@ -137,6 +144,9 @@ impl<C> Driven for Send<C> {
         let tx = self.shared.tx.clone();
         let mut queue = tx.borrow_mut();
         let was_inline = std::mem::take(&mut self.inline);
+        if std::mem::take(&mut self.polls) && completion.result >= 0 {
+            return Next::Retry;
+        }
         match completion.result {
             result if result >= 0 => {
                 self.sent += result as u32;
@@ -149,7 +159,10 @@ impl<C> Driven for Send<C> {
                     return Next::Resubmit(queue.waker.take());
                 }
             }
-            code if -code == libc::EAGAIN || -code == libc::EINTR => return Next::Resubmit(None),
+            code if -code == libc::EAGAIN || -code == libc::EINTR => {
+                self.polls = -code == libc::EAGAIN && !was_inline;
+                return Next::Resubmit(None);
+            }
             code => {
                 queue.error = Some(-code);
                 queue.pending.clear();
