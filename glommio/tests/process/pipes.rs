@@ -1,20 +1,23 @@
 //! The streams of children.
 
-use std::{fs, io, os::fd::RawFd, pin::pin, process::Stdio, time::Duration};
+use std::{fs, io, os::fd::RawFd, process::Stdio, time::Duration};
 
 use futures_lite::{
     AsyncReadExt, AsyncWriteExt,
     future::{poll_once, zip},
 };
 use glommio::{
-    LocalExecutor, executor,
+    LocalExecutor,
+    channels::oneshot,
+    executor,
     process::{Child, Command},
-    timer::timeout,
+    spawn_local,
+    timer::sleep,
 };
 
 use crate::{
     children::sh,
-    support::{alone, executor_sleeps, piped_cat, set_nonblocking},
+    support::{alone, nothing_spins, piped_cat, set_nonblocking},
 };
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -202,26 +205,27 @@ fn pipes_that_become_nonblocking_wait_for_data_and_for_room() {
         let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
         set_nonblocking(&end_of_input(&cat));
         set_nonblocking(&output);
-        let mut buf = [0; 16];
-        assert!(poll_once(output.read(&mut buf)).await.is_none());
-        executor_sleeps().await;
-        // More than the pipes and the queue hold: the child stops reading where nobody reads from it.
+        let (start, go) = oneshot::oneshot();
+        // Read from when asked for: until then the child has nowhere to write to.
+        let reader = spawn_local(async move {
+            let mut all = vec![0; 4];
+            output.read_exact(&mut all).await.unwrap();
+            go.await.unwrap();
+            output.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        nothing_spins().await;
         let data = noise(1 << 20);
-        let mut written = 0;
-        let mut write = pin!(async {
-            while written < data.len() {
-                written += input.write(&data[written..]).await.unwrap();
-            }
+        let theirs = data.clone();
+        let writer = spawn_local(async move {
+            input.write_all(&theirs).await.unwrap();
             input.close().await.unwrap();
         });
-        let some = timeout(Duration::from_millis(100), async {
-            write.as_mut().await;
-            Ok(())
-        });
-        some.await.unwrap_err();
-        executor_sleeps().await;
-        let mut all = Vec::new();
-        zip(write, async { output.read_to_end(&mut all).await.unwrap() }).await;
+        sleep(Duration::from_millis(100)).await;
+        nothing_spins().await;
+        start.send(()).unwrap();
+        writer.await;
+        let all = reader.await;
         assert!(all == data, "{} of {} bytes", all.len(), data.len());
         assert!(cat.wait().await.unwrap().success());
     });
