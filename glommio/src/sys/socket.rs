@@ -37,8 +37,8 @@ pub(crate) fn borrow(fd: &impl AsRawFd) -> std::mem::ManuallyDrop<socket2::Socke
     std::mem::ManuallyDrop::new(unsafe { socket2::Socket::from_raw_fd(fd.as_raw_fd()) })
 }
 
-/// Makes a socket from elsewhere one that waits: the ring does not wait for one that is `O_NONBLOCK`,
-/// but answers `EAGAIN`, and each wait costs a poll and another try.
+/// Makes a socket from elsewhere one that waits: not every kernel's ring waits for one that is
+/// `O_NONBLOCK`. The others answer `EAGAIN`, and each wait costs a poll and another try.
 pub(crate) fn let_wait(socket: &socket2::Socket) {
     if let Err(error) = socket.set_nonblocking(false) {
         tracing::debug!(target: "glommio::sys", %error, "a socket keeps its O_NONBLOCK");

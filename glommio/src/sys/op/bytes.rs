@@ -64,7 +64,7 @@ impl Channel for Socket {
 }
 
 /// One end of a pipe (IORING_OP_READ and IORING_OP_WRITE, 5.6): the kernel waits for data and for
-/// room, unless somebody has set it to `O_NONBLOCK`.
+/// room; not every kernel does if somebody has set it to `O_NONBLOCK`.
 pub(crate) enum Pipe {}
 
 impl Channel for Pipe {

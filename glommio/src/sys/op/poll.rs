@@ -40,8 +40,9 @@ pub(crate) trait Receiver: 'static {
     fn on_readable(&mut self) -> Option<Waker>;
 }
 
-/// Waits until a descriptor is readable, for a receive that was answered `EAGAIN`: the ring does not
-/// wait where somebody has set `O_NONBLOCK`, and would answer so for ever (IORING_OP_POLL_ADD, 5.1).
+/// Waits until a descriptor is readable, for a receive that was answered `EAGAIN`: not every
+/// kernel's ring waits where somebody has set `O_NONBLOCK`, and it would answer so for ever
+/// (IORING_OP_POLL_ADD, 5.1).
 pub(super) struct AwaitReadable<R> {
     pub(super) fd: Fd,
     pub(super) receiver: Rc<RefCell<R>>,

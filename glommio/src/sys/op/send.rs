@@ -104,7 +104,7 @@ struct Send<C> {
     /// The next try completes during submission.
     inline: bool,
     /// The last try did not wait, though there was no room: a poll (IORING_OP_POLL_ADD, 5.1) goes
-    /// before the next one. The ring does not wait where somebody has set `O_NONBLOCK`.
+    /// before the next one. Not every kernel's ring waits where somebody has set `O_NONBLOCK`.
     polls: bool,
     channel: PhantomData<C>,
 }
