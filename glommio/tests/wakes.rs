@@ -97,6 +97,7 @@ fn a_million_wakes_race_with_parking_and_none_is_lost() {
         });
         done.store(true, Ordering::Relaxed);
     });
+    eprintln!("{received} wakes");
     assert_eq!(sent(), received);
 }
 
@@ -151,6 +152,7 @@ fn executors_wake_each_other_and_no_message_is_lost() {
         }
         done.store(true, Ordering::Relaxed);
     });
+    eprintln!("{turns} turns");
     assert_eq!(turn.load(Ordering::SeqCst), turns);
 }
 
