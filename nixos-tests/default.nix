@@ -22,8 +22,13 @@ let
     "latest"
   ];
 
+  # A dropped kernel throws at first; later even its name is gone.
   packagesOf =
-    kernel: if kernel == "latest" then pkgs.linuxPackages_latest else pkgs."linuxPackages_${kernel}";
+    kernel:
+    if kernel == "latest" then
+      pkgs.linuxPackages_latest
+    else
+      pkgs.linuxKernel.packages."linux_${kernel}" or (throw "nixpkgs has no kernel ${kernel}");
 
   # A kernel that nixpkgs has dropped is skipped aloud, not an error.
   offered =
