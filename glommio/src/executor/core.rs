@@ -327,7 +327,7 @@ impl Core {
         let _entered = span.enter();
         let _leave = Leave(self);
         let _reactor = reactor::enter(self.reactor.clone());
-        task::enter(self.tasks.id(), &**self, f)
+        task::enter(&self.tasks, &**self, f)
     }
 
     /// Runs `future` and everything else until it completes.
@@ -441,56 +441,28 @@ impl Core {
     /// Runs tasks of `queue` until none is runnable or the slice is over. Returns the time.
     fn run_slice(&self, queue: &TaskQueue, start: Ticks, last_look: &mut Ticks) -> Ticks {
         self.counts.slices.set(self.counts.slices.get() + 1);
-        let mut now = start;
-        let mut polls = 0u32;
-        let mut until_look = POLLS_PER_LOOK;
-        // The polls before the last look at the clock.
-        let mut seen = 0;
-        while let Some(task) = queue.run.pop_front() {
-            match task.run() {
-                RunOutcome::Pending | RunOutcome::Done | RunOutcome::Cancelled => {}
-                RunOutcome::Yielded(task) => {
-                    if self.interrupt.get() {
-                        // Whom another thread woke goes before the task that gives way.
-                        self.drain_inbox();
-                    }
-                    queue.run.push_back(task);
-                }
-                RunOutcome::Panicked(payload) => self.unobserved_panic(queue.slot(), payload),
-            }
+        let mut watch = SliceWatch {
+            core: self,
+            queue,
+            last_look,
+            now: start,
+            seen: 0,
+            stride: POLLS_PER_LOOK,
+            until_look: POLLS_PER_LOOK,
+        };
+        let panicked = task::take_turn(queue.slot(), &queue.run, || {
+            queue.run.run(|outcome| watch.go_on(outcome))
+        });
+        let SliceWatch { now, seen, .. } = watch;
+        let mut polls = watch.polls();
+        if let Some(outcome) = panicked {
+            // That ends the slice: it is rare.
             polls += 1;
-            if self.interrupt.get() {
-                break;
+            if let RunOutcome::Panicked(payload) = outcome {
+                self.unobserved_panic(queue.slot(), payload);
             }
-            if self.reactor.has_messages() && !queue.run.is_empty() {
-                // A sleeping peer waits for its wake-up: do not make it wait for our other tasks.
-                self.reactor.flush();
-            }
-            until_look -= 1;
-            if until_look > 0 {
-                continue;
-            }
-            let last = std::mem::replace(&mut now, self.clock.now());
-            seen = polls;
-            if self.slice.is_past(now) {
-                break;
-            }
-            if now.wrapping_sub(*last_look) >= self.look {
-                if self.reactor_wants_turn() {
-                    break;
-                }
-                *last_look = now;
-            }
-            let spent = now.saturating_sub(last);
-            until_look = if spent > self.long_poll * u64::from(POLLS_PER_LOOK) {
-                1
-            } else {
-                POLLS_PER_LOOK
-            };
         }
-        self.counts
-            .polls
-            .set(self.counts.polls.get() + u64::from(polls));
+        self.counts.polls.set(self.counts.polls.get() + polls);
         if polls > seen { self.clock.now() } else { now }
     }
 
@@ -520,6 +492,78 @@ impl Core {
         } else {
             close();
         }
+    }
+}
+
+/// What happens between two tasks of a slice.
+struct SliceWatch<'a> {
+    core: &'a Core,
+    queue: &'a TaskQueue,
+    last_look: &'a mut Ticks,
+    /// As of the last look at the clock.
+    now: Ticks,
+    /// The polls before that.
+    seen: u64,
+    /// The polls from one look to the next, and those left until then.
+    stride: u32,
+    until_look: u32,
+}
+
+impl SliceWatch<'_> {
+    /// The polls so far.
+    fn polls(&self) -> u64 {
+        self.seen + u64::from(self.stride - self.until_look)
+    }
+
+    /// Deals with what became of a task; says whether the slice goes on.
+    #[inline(always)]
+    fn go_on(&mut self, outcome: RunOutcome) -> bool {
+        let SliceWatch { core, queue, .. } = *self;
+        match outcome {
+            RunOutcome::Pending | RunOutcome::Done | RunOutcome::Cancelled => {}
+            RunOutcome::Yielded(task) => {
+                if core.interrupt.get() {
+                    // Whom another thread woke goes before the task that gives way.
+                    core.drain_inbox();
+                }
+                queue.run.push_back(task);
+            }
+            RunOutcome::Panicked(payload) => core.unobserved_panic(queue.slot(), payload),
+        }
+        self.until_look -= 1;
+        if core.interrupt.get() {
+            return false;
+        }
+        if core.reactor.has_messages() && !queue.run.is_empty() {
+            // A sleeping peer waits for its wake-up: do not make it wait for our other tasks.
+            core.reactor.flush();
+        }
+        self.until_look > 0 || self.look()
+    }
+
+    /// Looks at the clock; says whether the slice goes on.
+    #[inline(never)]
+    fn look(&mut self) -> bool {
+        let core = self.core;
+        let last = std::mem::replace(&mut self.now, core.clock.now());
+        self.seen = self.polls();
+        let polls = std::mem::replace(&mut self.stride, POLLS_PER_LOOK);
+        self.until_look = self.stride;
+        if core.slice.is_past(self.now) {
+            return false;
+        }
+        if self.now.wrapping_sub(*self.last_look) >= core.look {
+            if core.reactor_wants_turn() {
+                return false;
+            }
+            *self.last_look = self.now;
+        }
+        let spent = self.now.saturating_sub(last);
+        if spent > core.long_poll * u64::from(polls) {
+            self.stride = 1;
+        }
+        self.until_look = self.stride;
+        true
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) fn running_core() -> Rc<Core> {
 
 #[track_caller]
 #[cold]
-fn no_executor() -> ! {
+pub(super) fn no_executor() -> ! {
     panic!(
         "this needs a running glommio executor on the current thread; call it from a future that \
          LocalExecutor::run or LocalExecutorBuilder::spawn drives"

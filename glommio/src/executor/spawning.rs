@@ -3,12 +3,15 @@
 use std::future::Future;
 
 use super::{
-    proxy::{ExecutorProxy, running_core, with_core},
+    proxy::{ExecutorProxy, no_executor, running_core, with_core},
     queue::TaskQueueHandle,
 };
 use crate::{
     error::Result,
-    task::join::{ScopedTask, Task},
+    task::{
+        self,
+        join::{ScopedTask, Task},
+    },
 };
 
 /// Spawns a task into the queue of the running one.
@@ -33,8 +36,10 @@ pub fn spawn_local<T>(future: impl Future<Output = T> + 'static) -> Task<T>
 where
     T: 'static,
 {
-    let core = running_core();
-    core.spawn(core.current_queue(), future)
+    if task::current_id().is_none() {
+        no_executor();
+    }
+    task::spawn(future)
 }
 
 /// Spawns a task into a queue.

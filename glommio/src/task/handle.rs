@@ -127,10 +127,12 @@ impl<T> Drop for Handle<T> {
     #[inline]
     fn drop(&mut self) {
         let task = self.task.task();
-        task.state.remove(HANDLE);
-        // May run the destructor of a foreign waker.
-        drop(task.replace_awaiter(Awaiter::Nobody));
-        if task.state.any(OUTPUT) {
+        let state = task.state.get();
+        task.state.set(state & !HANDLE);
+        if state & COMPLETED == 0 {
+            // May run the destructor of a foreign waker.
+            drop(task.replace_awaiter(Awaiter::Nobody));
+        } else if state & OUTPUT != 0 {
             drop_unobserved(&self.task);
         }
         // The reference goes with the field, also if the output's destructor panicked.

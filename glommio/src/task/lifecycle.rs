@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::PanicPayload;
 
 use super::{
-    context::{self, Payload, Schedule},
+    context::{self, Payload},
     header::{Awaiter, TaskPtr},
     raw::{Polled, discard},
     runnable::Runnable,
@@ -15,16 +15,16 @@ use super::{
     waker,
 };
 
-/// Wakes a task from inside its executor, whose scheduler this is.
+/// Wakes a task from inside its executor.
 #[inline(always)]
-pub(super) fn wake_local(task: TaskPtr, scheduler: &dyn Schedule) {
+pub(super) fn wake_local(task: TaskPtr) {
     if let Some(runnable) = mark_scheduled(task) {
-        scheduler.schedule(runnable);
+        context::schedule(runnable);
     }
 }
 
 /// Notes that a task has something to do; the result is to be queued.
-#[inline]
+#[inline(always)]
 pub(super) fn mark_scheduled(task: TaskPtr) -> Option<Runnable> {
     let state = task.state.get();
     if state & (SCHEDULED | COMPLETED) != 0 {
@@ -88,7 +88,7 @@ pub(super) unsafe fn drop_and_finish(task: TaskPtr) -> Option<Payload> {
 /// # Safety
 ///
 /// As for [`finish`], and the stage holds what `polled` says.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn finish_polled(task: TaskPtr, polled: Polled) -> Option<Payload> {
     let end = match polled {
         Polled::Panicked => OUTPUT | PANICKED,
@@ -108,7 +108,7 @@ pub(super) unsafe fn finish_polled(task: TaskPtr, polled: Polled) -> Option<Payl
 ///
 /// Owner's thread; the frame that set `RUNNING` calls this once, after the future was dropped. The
 /// task may be gone afterwards.
-#[inline]
+#[inline(always)]
 unsafe fn finish(task: TaskPtr, end: u8, keep: u8) -> Option<Payload> {
     let kept = task.state.get() & keep;
     task.state.set(COMPLETED | end | kept);
@@ -133,8 +133,16 @@ unsafe fn finish(task: TaskPtr, end: u8, keep: u8) -> Option<Payload> {
 }
 
 /// Tells who waits for a task that it has ended.
-#[inline]
+#[inline(always)]
 fn wake_awaiter(task: TaskPtr) {
+    match task.take_awaiting_task() {
+        Some(link) => waker::wake_task(link.task()),
+        None => wake_other_awaiter(task),
+    }
+}
+
+#[inline(never)]
+fn wake_other_awaiter(task: TaskPtr) {
     match task.replace_awaiter(Awaiter::Nobody) {
         Awaiter::Nobody => {}
         Awaiter::Task(link) => waker::wake_task(link.task()),

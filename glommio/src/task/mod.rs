@@ -21,7 +21,7 @@
 //! | `handle`, `join` | the task as its awaiter sees it |
 //! | `tasks`, `owned` | all live tasks of an executor, and its teardown |
 //! | `registry`, `inbox` | executors by number, and their mail |
-//! | `context` | which executor this thread is inside of |
+//! | `context` | which executor this thread is inside of, and which of its queues has its turn |
 //! | `trace`, `debugging` | what the task debugger keeps and shows, with the feature `debugging` |
 //! | `local` | values that a future and what it awaits reach by name |
 
@@ -58,10 +58,10 @@ pub use local::{AccessError, LocalKey, TaskLocalFuture};
 /// A task whose turn to run has come, as an executor's run queue holds it.
 pub use runnable::Runnable as Task;
 
-pub(crate) use context::{Payload, Schedule, current_id, enter};
+pub(crate) use context::{Payload, Schedule, current_id, enter, take_turn};
 pub(crate) use local_waker::LocalWaker;
 pub(crate) use queue::RunQueue;
 pub(crate) use raw::discard;
 pub(crate) use registry::{ExecutorId, notify, set_notifier};
 pub(crate) use runnable::{RunOutcome, Runnable};
-pub(crate) use tasks::Tasks;
+pub(crate) use tasks::{Tasks, spawn};

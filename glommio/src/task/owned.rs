@@ -187,7 +187,7 @@ impl Drop for OwnedList {
 
 impl TaskPtr {
     /// Leaves the owned list, if the task is in one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn unlink(self) {
         if let (Some(next), Some(prev)) = (self.owned_next.take(), self.owned_prev.take()) {
             next.owned_prev.set(Some(prev));

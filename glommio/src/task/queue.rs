@@ -37,7 +37,7 @@ impl RunQueue {
     }
 
     /// Adds a task at the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_back(&self, task: Runnable) {
         let task = task.into_task();
         // The link is clear: `pop_front` leaves it so.
@@ -53,7 +53,7 @@ impl RunQueue {
     }
 
     /// Takes the task at the front.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop_front(&self) -> Option<Runnable> {
         let task = self.head.get()?;
         self.head.set(task.run_link.take());

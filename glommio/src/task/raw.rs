@@ -12,7 +12,7 @@
 use core::{
     alloc::Layout,
     future::Future,
-    mem::{self, ManuallyDrop, MaybeUninit, offset_of},
+    mem::{self, ManuallyDrop, offset_of},
     pin::Pin,
     ptr::NonNull,
     task::{Context, Poll},
@@ -91,62 +91,48 @@ pub(super) fn allocate<F: Future>(executor: ExecutorId, queue: u32, future: F) -
     }
 }
 
+/// Unwinds if the future's poll does; the future is still there then, see [`bury`].
+///
 /// # Safety
 ///
 /// The stage holds a future of type `F`, and `RUNNING` keeps everybody else away from it.
 unsafe fn poll<F: Future>(task: TaskPtr) -> Polled {
     let waker = waker::borrowed(task);
     let mut context = Context::from_waker(&waker);
-    let future = task.stage::<F>();
-    let mut output = MaybeUninit::<F::Output>::uninit();
-    let mut future_dropped = false;
-
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the future is there, ours alone as long as RUNNING is set, and never moves: the
-        // allocation stays where it is and the future is dropped in place.
-        let pinned = unsafe { Pin::new_unchecked(&mut *future.as_ptr()) };
-        match pinned.poll(&mut context) {
-            Poll::Pending => Polled::Pending,
-            Poll::Ready(value) => {
-                output.write(value);
-                future_dropped = true;
-                // SAFETY: the future is dropped once: the flag tells the code below.
-                unsafe { future.drop_in_place() };
-                Polled::Ready
-            }
-        }
-    }));
-    match polled {
-        Ok(Polled::Pending) => Polled::Pending,
-        Ok(_) => {
-            // SAFETY: the future is gone, so the place is free; the output was written.
-            unsafe { task.stage::<F::Output>().write(output.assume_init()) };
+    // SAFETY: the future is there, ours alone as long as RUNNING is set, and never moves: the
+    // allocation stays where it is and the future is dropped in place.
+    let pinned = unsafe { Pin::new_unchecked(task.stage::<F>().as_mut()) };
+    let Poll::Ready(output) = pinned.poll(&mut context) else {
+        return Polled::Pending;
+    };
+    // SAFETY: as above.
+    match unsafe { drop_stage::<F>(task) } {
+        Ok(()) => {
+            // SAFETY: the future is gone, so the place is free.
+            unsafe { task.stage::<F::Output>().write(output) };
             Polled::Ready
         }
-        // SAFETY: as `poll`; the arguments say what is left to drop.
-        Err(payload) => unsafe { bury::<F>(task, payload, future_dropped.then_some(output)) },
+        Err(payload) => {
+            // The first panic is the one that tells what went wrong.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(output))) {
+                discard(second);
+            }
+            // SAFETY: the stage is vacant.
+            unsafe { task.stage::<Payload>().write(payload) };
+            Polled::Panicked
+        }
     }
 }
 
-/// Cleans up after a panic in the future's poll or destructor and stores the payload.
+/// Cleans up after a panic in the future's poll, and stores the payload.
 ///
 /// # Safety
 ///
-/// As for [`poll`]. With an output, it is initialized and the future's destructor has run;
-/// without, the future is still there.
+/// The stage holds a future, and `RUNNING` keeps everybody else away from it.
 #[cold]
-unsafe fn bury<F: Future>(
-    task: TaskPtr,
-    payload: Payload,
-    output: Option<MaybeUninit<F::Output>>,
-) -> Polled {
-    let second = match output {
-        // SAFETY: initialized, says the caller.
-        Some(output) => catch_unwind(AssertUnwindSafe(|| drop(unsafe { output.assume_init() }))),
-        // SAFETY: the future is still there, says the caller.
-        None => unsafe { drop_future::<F>(task) },
-    };
-    if let Err(second) = second {
+pub(super) unsafe fn bury(task: TaskPtr, payload: Payload) -> Polled {
+    // SAFETY: as the caller says.
+    if let Err(second) = unsafe { (task.vtable.drop_future)(task) } {
         // The first panic is the one that tells what went wrong.
         discard(second);
     }

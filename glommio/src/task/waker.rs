@@ -79,16 +79,14 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn wake(data: *const ()) {
     // SAFETY: see above.
     let task = unsafe { task_from(data) };
-    context::with_scheduler(task.executor, |scheduler| {
-        if let Some(scheduler) = scheduler {
-            lifecycle::wake_local(task, scheduler);
-        } else if task.shared.begin_injection() {
-            // SAFETY: this waker's reference goes to the inbox.
-            return unsafe { inject(task) };
-        }
-        // SAFETY: this waker's reference was not passed on.
-        unsafe { task.release_shared() }
-    });
+    if context::is_current(task.executor) {
+        lifecycle::wake_local(task);
+    } else if task.shared.begin_injection() {
+        // SAFETY: this waker's reference goes to the inbox.
+        return unsafe { inject(task) };
+    }
+    // SAFETY: this waker's reference was not passed on.
+    unsafe { task.release_shared() }
 }
 
 unsafe fn drop_waker(data: *const ()) {
@@ -97,17 +95,22 @@ unsafe fn drop_waker(data: *const ()) {
 }
 
 /// Wakes a task, wherever the caller is.
-#[inline]
+#[inline(always)]
 pub(super) fn wake_task(task: TaskPtr) {
-    context::with_scheduler(task.executor, |scheduler| {
-        if let Some(scheduler) = scheduler {
-            lifecycle::wake_local(task, scheduler);
-        } else if task.shared.begin_injection() {
-            task.shared.acquire();
-            // SAFETY: the reference counted on the line above goes to the inbox.
-            unsafe { inject(task) }
-        }
-    });
+    if context::is_current(task.executor) {
+        lifecycle::wake_local(task);
+    } else {
+        wake_from_outside(task);
+    }
+}
+
+#[inline(never)]
+fn wake_from_outside(task: TaskPtr) {
+    if task.shared.begin_injection() {
+        task.shared.acquire();
+        // SAFETY: the reference counted on the line above goes to the inbox.
+        unsafe { inject(task) }
+    }
 }
 
 /// Puts a task into its executor's inbox, or gives the reference back if the executor is gone.

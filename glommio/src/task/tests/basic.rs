@@ -4,12 +4,16 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
     thread,
 };
 
-use super::toy::{Toy, forever, message, poll_once, yield_now};
+use super::{
+    super::{RunOutcome, spawn, take_turn},
+    toy::{Toy, forever, message, poll_once, yield_now},
+};
 
 /// Counts its drops.
 struct Counted(Rc<Cell<usize>>);
@@ -146,6 +150,103 @@ fn a_panic_resumes_at_the_await_or_goes_to_the_executor() {
     drop(toy.spawn(async { panic!("detached") }).detach());
     toy.settle();
     assert_eq!(toy.panic_messages(), ["detached"]);
+}
+
+#[test]
+fn a_panic_ends_a_batch_and_the_tasks_behind_it_stay_queued() {
+    let toy = Toy::new();
+    drop(toy.spawn(async {}).detach());
+    drop(toy.spawn(async { panic!("in a batch") }).detach());
+    drop(toy.spawn(async {}).detach());
+    toy.enter(|| {
+        let told = Cell::new(0);
+        let run = || {
+            toy.scheduler.queue.run(|outcome| {
+                assert!(matches!(outcome, RunOutcome::Done));
+                told.set(told.get() + 1);
+                true
+            })
+        };
+        let Some(RunOutcome::Panicked(payload)) = run() else {
+            panic!("the panic is not the outcome");
+        };
+        assert_eq!((message(&payload).as_str(), told.get()), ("in a batch", 1));
+        assert!(run().is_none());
+        assert_eq!((told.get(), toy.tasks.len()), (2, 0));
+    });
+}
+
+#[test]
+fn what_a_turn_wakes_and_spawns_goes_straight_to_its_queue() {
+    let toy = Toy::new();
+    let run_turn = || {
+        toy.enter(|| take_turn(0, &toy.scheduler.queue, || while toy.step() {}));
+    };
+    let ran = Rc::new(Cell::new(0));
+    let count = ran.clone();
+    drop(
+        toy.spawn(async move {
+            spawn(async {}).await;
+            count.set(count.get() + 1);
+        })
+        .detach(),
+    );
+    let scheduled = toy.scheduler.scheduled.get();
+    run_turn();
+    assert_eq!((ran.get(), toy.tasks.len()), (1, 0));
+    assert_eq!(
+        toy.scheduler.scheduled.get(),
+        scheduled,
+        "asked the executor"
+    );
+
+    // Of another queue, and out of a turn, the executor decides.
+    toy.enter(|| {
+        drop(toy.tasks.spawn(1, async {}).detach());
+        take_turn(0, &toy.scheduler.queue, || {
+            drop(toy.tasks.spawn(1, async {}).detach());
+        });
+    });
+    assert_eq!(toy.scheduler.scheduled.get(), scheduled + 2);
+    toy.settle();
+    assert_eq!(toy.tasks.len(), 0);
+}
+
+/// A waker whose clone ends the executor of the task that it is to be woken by.
+struct Ender {
+    toy: Toy,
+    woken: Cell<u32>,
+}
+
+static ENDER: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        ender(data).toy.close();
+        RawWaker::new(data, &ENDER)
+    },
+    |data| ender(data).woken.set(ender(data).woken.get() + 1),
+    |data| ender(data).woken.set(ender(data).woken.get() + 1),
+    |_| (),
+);
+
+fn ender<'a>(data: *const ()) -> &'a Ender {
+    // SAFETY: the only waker with this table is made of a reference to an `Ender` that outlives it.
+    unsafe { &*data.cast() }
+}
+
+#[test]
+fn a_task_that_ends_while_its_handle_registers_wakes_it() {
+    let ender = Ender {
+        toy: Toy::new(),
+        woken: Cell::new(0),
+    };
+    let mut handle = ender.toy.spawn(forever()).detach();
+    let data = (&raw const ender).cast();
+    // SAFETY: the functions do what a waker's must, on the one thread that has it.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(data, &ENDER)) };
+    let mut poll = || Pin::new(&mut handle).poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    assert_eq!(ender.woken.get(), 1);
+    assert_eq!(poll(), Poll::Ready(None));
 }
 
 #[test]

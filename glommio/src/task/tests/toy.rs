@@ -48,7 +48,7 @@ impl Toy {
     }
 
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        enter(self.tasks.id(), &self.scheduler, f)
+        enter(&self.tasks, &self.scheduler, f)
     }
 
     pub(super) fn spawn<F>(&self, future: F) -> Task<F::Output>
@@ -72,18 +72,21 @@ impl Toy {
 
     /// Runs one task. To be called inside the context.
     pub(super) fn step(&self) -> bool {
-        let Some(task) = self.scheduler.queue.pop_front() else {
-            return false;
-        };
-        match task.run() {
-            RunOutcome::Pending | RunOutcome::Done => {}
-            RunOutcome::Yielded(task) => self.scheduler.queue.push_back(task),
-            RunOutcome::Cancelled => {
+        let mut last = None;
+        let panicked = self.scheduler.queue.run(|outcome| {
+            last = Some(outcome);
+            false
+        });
+        match last.or(panicked) {
+            None => return false,
+            Some(RunOutcome::Pending | RunOutcome::Done) => {}
+            Some(RunOutcome::Yielded(task)) => self.scheduler.queue.push_back(task),
+            Some(RunOutcome::Cancelled) => {
                 self.scheduler
                     .cancelled
                     .set(self.scheduler.cancelled.get() + 1);
             }
-            RunOutcome::Panicked(payload) => self.scheduler.unobserved_panic(0, payload),
+            Some(RunOutcome::Panicked(payload)) => self.scheduler.unobserved_panic(0, payload),
         }
         true
     }
