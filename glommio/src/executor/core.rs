@@ -47,6 +47,13 @@ const POLLS_PER_LOOK: u32 = 8;
 /// Polls that take longer than this on average are each followed by a look at the clock.
 const LONG_POLL_NS: u64 = 2_000;
 
+/// Polls that take less than this on average are [tiny](TINY_POLLS_PER_LOOK).
+const TINY_POLL_NS: u64 = 100;
+
+/// Task polls between two looks at the clock, while polls take hardly longer than a look, and no
+/// queue's latency matters.
+const TINY_POLLS_PER_LOOK: u32 = 32;
+
 /// How an executor was built.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
@@ -74,6 +81,7 @@ pub(super) struct Core {
     stolen: StolenTime,
     look: Ticks,
     long_poll: Ticks,
+    tiny_poll: Ticks,
     /// The slot of the queue that is running, or of the one that ran last.
     current: Cell<u32>,
     /// The running task asks for something that ends the slice now.
@@ -185,6 +193,7 @@ impl Core {
             stolen: StolenTime::new(clock),
             look: clock.ticks(Duration::from_nanos(LOOK_NS)),
             long_poll: clock.ticks(Duration::from_nanos(LONG_POLL_NS)),
+            tiny_poll: clock.ticks(Duration::from_nanos(TINY_POLL_NS)),
             current: Cell::new(0),
             interrupt: Cell::new(false),
             gave_up: Cell::new(false),
@@ -561,6 +570,8 @@ impl SliceWatch<'_> {
         let spent = self.now.saturating_sub(last);
         if spent > core.long_poll * u64::from(polls) {
             self.stride = 1;
+        } else if spent < core.tiny_poll * u64::from(polls) && !core.queues.latency_matters() {
+            self.stride = TINY_POLLS_PER_LOOK;
         }
         self.until_look = self.stride;
         true
