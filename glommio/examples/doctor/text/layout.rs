@@ -8,6 +8,8 @@ const WIDEST: usize = 100;
 const INDENT: usize = 2;
 /// Column in which the text of a fact starts, after the indentation.
 const LABEL_WIDTH: usize = 16;
+/// Of what the rule below a table's header is.
+const RULE: char = '─';
 
 /// The width to print for: that of the terminal within the bounds, else the upper bound.
 pub fn page_width() -> usize {
@@ -65,7 +67,7 @@ pub fn table(header: &[&str], width: usize) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
-        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::HeaderLines, RULE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(width)
         .set_header(header);
@@ -84,11 +86,25 @@ pub fn never_wrap(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
     }
 }
 
-/// The table as indented lines without trailing blanks.
+/// The table as indented lines without trailing blanks; the rule below the header is as long as the
+/// longest of them.
 pub fn lines(table: &Table) -> String {
-    table
+    let lines: Vec<String> = table
         .lines()
-        .map(|line| format!("{:INDENT$}{}\n", "", line.trim_end()))
+        .map(|line| line.trim_end().to_string())
+        .collect();
+    let is_rule = |line: &str| line.starts_with(RULE);
+    let width = lines
+        .iter()
+        .filter(|line| !is_rule(line))
+        .map(|line| console::measure_text_width(line))
+        .max()
+        .unwrap_or_default();
+    let rule = RULE.to_string().repeat(width);
+    lines
+        .iter()
+        .map(|line| if is_rule(line) { &rule } else { line })
+        .map(|line| format!("{:INDENT$}{line}\n", ""))
         .collect()
 }
 
