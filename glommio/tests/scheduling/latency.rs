@@ -12,22 +12,28 @@ use glommio::{Latency, LocalExecutor, executor, nop::NopSubmitter, spawn_local_i
 
 use super::{cpu::thread_cpu, eventually_good, hog, queue, runtime, step};
 
-/// Waits of a queue with one share that a hog with a thousand wakes now and then, in CPU time.
+/// Waits of a queue with one share that a hog with a thousand wakes now and then.
+///
+/// They are what the hog did meanwhile, in steps that take as long as the quickest: the host of a virtual
+/// machine takes its CPUs away for milliseconds, unseen from inside.
 fn waits_under_a_hog(latency: Latency, wakes: usize) -> Vec<Duration> {
+    const TIMED_STEPS: u32 = 50;
     LocalExecutor::default().run(async move {
         let busy = queue(1000, Latency::NotImportant, "busy");
         let waiting = queue(1, latency, "waiting");
-        // When the waiting task was woken, and its waker while it sleeps.
-        let woken: Rc<Cell<Option<Duration>>> = Rc::default();
+        let steps: Rc<Cell<u32>> = Rc::default();
+        // The step before which the waiting task was woken, and its waker while it sleeps.
+        let woken: Rc<Cell<Option<u32>>> = Rc::default();
         let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
-        let waits: Rc<RefCell<Vec<Duration>>> = Rc::default();
+        let waits: Rc<RefCell<Vec<u32>>> = Rc::default();
         let waiter = {
-            let (woken, waker, waits) = (woken.clone(), waker.clone(), waits.clone());
+            let (steps, woken) = (steps.clone(), woken.clone());
+            let (waker, waits) = (waker.clone(), waits.clone());
             let work = async move {
                 for _ in 0..wakes {
                     poll_fn(|cx| match woken.take() {
                         Some(at) => {
-                            waits.borrow_mut().push(thread_cpu() - at);
+                            waits.borrow_mut().push(steps.get() - at);
                             Poll::Ready(())
                         }
                         None => {
@@ -42,23 +48,33 @@ fn waits_under_a_hog(latency: Latency, wakes: usize) -> Vec<Duration> {
         };
         let all = waits.clone();
         let hog = async move {
-            let mut steps = 0u64;
+            let mut quickest = Duration::MAX;
+            let mut start = thread_cpu();
             while all.borrow().len() < wakes {
                 step();
-                steps += 1;
-                // In the midst of its slice.
-                if steps % 500 == 0 {
-                    if let Some(waker) = waker.take() {
-                        woken.set(Some(thread_cpu()));
-                        waker.wake();
+                steps.set(steps.get() + 1);
+                if steps.get() % TIMED_STEPS == 0 {
+                    quickest = quickest.min(thread_cpu() - start);
+                    // In the midst of its slice.
+                    if steps.get() % (10 * TIMED_STEPS) == 0 {
+                        if let Some(waker) = waker.take() {
+                            woken.set(Some(steps.get()));
+                            waker.wake();
+                        }
                     }
+                    start = thread_cpu();
                 }
                 executor().yield_if_needed().await;
             }
+            quickest
         };
-        spawn_local_into(hog, busy).unwrap().await;
+        let quickest = spawn_local_into(hog, busy).unwrap().await;
         waiter.await;
-        let mut waits = waits.take();
+        let waits = waits.take();
+        let mut waits: Vec<_> = waits
+            .into_iter()
+            .map(|steps| quickest * steps / TIMED_STEPS)
+            .collect();
         waits.sort_unstable();
         waits
     })
@@ -69,7 +85,6 @@ fn latency_that_matters_bounds_the_wait_under_a_hog() {
     let bound = Duration::from_millis(6);
     eventually_good(
         || waits_under_a_hog(Latency::Matters(bound), 100),
-        // The host of a virtual machine takes its CPUs away for milliseconds, unseen from inside.
         |waits| waits[75] <= bound,
     );
 
