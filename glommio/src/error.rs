@@ -428,6 +428,12 @@ impl<T> Error for GlommioError<T> {
     }
 }
 
+impl<T> From<StartError> for GlommioError<T> {
+    fn from(error: StartError) -> Self {
+        GlommioError::IoError(io::Error::new(error.cause().io_kind(), error))
+    }
+}
+
 impl<T> From<io::Error> for GlommioError<T> {
     fn from(error: io::Error) -> Self {
         match error.downcast::<EnhancedSource>() {

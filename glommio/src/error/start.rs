@@ -2,8 +2,6 @@
 
 use std::{error::Error, fmt, io};
 
-use super::GlommioError;
-
 /// What keeps io_uring from working on this host.
 ///
 /// # Examples
@@ -39,7 +37,7 @@ pub enum StartCause {
 }
 
 impl StartCause {
-    fn io_kind(self) -> io::ErrorKind {
+    pub(super) fn io_kind(self) -> io::ErrorKind {
         match self {
             StartCause::KernelTooOld => io::ErrorKind::Unsupported,
             StartCause::IoUringDisabled | StartCause::Denied => io::ErrorKind::PermissionDenied,
@@ -51,8 +49,8 @@ impl StartCause {
 
 /// Why an executor cannot start on this host, and what can be done about it.
 ///
-/// Travels inside [`GlommioError::IoError`]; find it with
-/// [`GlommioError::start_error`]. Displayed, and printed by `unwrap`, as one
+/// Travels inside [`GlommioError::IoError`](crate::GlommioError::IoError); find it with
+/// [`GlommioError::start_error`](crate::GlommioError::start_error). Displayed, and printed by `unwrap`, as one
 /// line on what failed followed by one each on the cause and on the cure.
 ///
 /// # Examples
@@ -148,15 +146,10 @@ impl Error for StartError {
     }
 }
 
-impl<T> From<StartError> for GlommioError<T> {
-    fn from(error: StartError) -> Self {
-        GlommioError::IoError(io::Error::new(error.cause.io_kind(), error))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::GlommioError;
 
     fn disabled() -> StartError {
         StartError::new(

@@ -166,7 +166,7 @@ impl Core {
         let stop = config.stop_handle()?;
         let tasks =
             Tasks::new().map_err(|error| GlommioError::IoError(std::io::Error::other(error)))?;
-        let reactor = Reactor::new(tasks.id(), config.reactor)?;
+        let reactor = reactor::start(tasks.id(), config.reactor)?;
         let setups = blocking_setups(config.blocking)?;
         let unobserved = Unobserved::new(tasks.id(), &config.name, config.panic_handler);
         let unobserved = Arc::new(unobserved);
@@ -336,7 +336,7 @@ impl Core {
         let _entered = span.enter();
         let _leave = Leave(self);
         let _reactor = reactor::enter(self.reactor.clone());
-        task::enter(&self.tasks, &**self, f)
+        self.tasks.enter(&**self, f)
     }
 
     /// Runs `future` and everything else until it completes.
@@ -592,11 +592,6 @@ impl Schedule for Core {
         if self.unobserved.is_ending() {
             self.interrupt.set(true);
         }
-    }
-
-    #[cfg(feature = "debugging")]
-    fn tasks(&self) -> Option<&Tasks> {
-        Some(&self.tasks)
     }
 
     #[cfg(feature = "debugging")]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    config::ReactorConfig,
     park::ParkState,
     polled::{PolledIo, Step},
     timers::Timers,
@@ -30,21 +31,8 @@ use crate::{
         startup,
         submission::Submission,
     },
-    task::{self, ExecutorId},
+    task::ExecutorId,
 };
-
-/// What a reactor is made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReactorConfig {
-    /// Operations of class `Work` in flight at a time.
-    pub(crate) ring_depth: usize,
-    /// The limit of the DMA arena.
-    pub(crate) io_memory_bytes: usize,
-    /// How long an idle executor spins before it sleeps.
-    pub(crate) spin_before_park: Duration,
-    /// Whether the latencies of operations are recorded.
-    pub(crate) record_io_latencies: bool,
-}
 
 /// The ring, the timers and the wake-ups of one executor.
 ///
@@ -63,13 +51,8 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// Sets the reactor of the executor `id` up.
-    ///
-    /// # Errors
-    ///
-    /// When io_uring or a descriptor cannot be had; the error names cause and cure.
-    pub(crate) fn new(id: ExecutorId, config: ReactorConfig) -> Result<Rc<Reactor>, ()> {
-        task::set_notifier(wake::notify);
+    /// See [`start`](super::start).
+    pub(super) fn new(id: ExecutorId, config: ReactorConfig) -> Result<Rc<Reactor>, ()> {
         let features = features()?;
         let ring = Ring::new(config.ring_depth, features)?;
         if config.record_io_latencies {

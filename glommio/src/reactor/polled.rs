@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use super::ReactorConfig;
+use super::config::ReactorConfig;
 use crate::sys::{
     clock::{Clock, Ticks},
     features::{Features, Rung},

@@ -27,7 +27,7 @@
 //! The poll of the task that sent it, and nothing else: the executor flushes before it polls another
 //! task, of whatever queue, before it sleeps and before it returns. A task that blocks its thread after it
 //! has woken a peer, to wait for that peer, would wait for ever; where this crate blocks (joining and
-//! starting threads), it calls [`flush_messages`] first.
+//! starting threads), it calls [`flush_messages`](super::flush_messages) first.
 
 use std::{
     cell::RefCell,
@@ -35,8 +35,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use super::{current_reactor, park::ParkState};
-use crate::{sys::eventfd::EventFd, task::ExecutorId};
+use super::park::ParkState;
+use crate::sys::eventfd::EventFd;
 
 const SEGMENT_SLOTS: usize = 64;
 const SEGMENTS: usize = 1024;
@@ -86,7 +86,7 @@ impl WakeSlot {
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn target(&self) -> Option<Arc<Target>> {
+    pub(super) fn target(&self) -> Option<Arc<Target>> {
         self.lock().clone()
     }
 }
@@ -100,44 +100,10 @@ pub(super) fn slot(index: usize) -> &'static WakeSlot {
     &segment[index % SEGMENT_SLOTS]
 }
 
-/// Gets `id` out of its sleep, if it sleeps. Called on any thread after something was put into the
-/// executor's inbox.
-pub(super) fn notify(id: ExecutorId) {
-    let index = id.slot();
-    let slot = slot(index);
-    if !slot.park.should_notify() {
-        return;
-    }
-    let Some(target) = slot.target() else {
-        return;
-    };
-    if target.ring.is_some() && try_message(index, &target) {
-        return;
-    }
-    target.eventfd.notify();
-}
-
-/// Wakes through the current thread's ring. Does nothing where there is none.
-fn try_message(index: usize, target: &Arc<Target>) -> bool {
-    current_reactor(|reactor| match reactor {
-        Some(reactor) => reactor.message(index, target),
-        None => false,
-    })
-}
-
 /// A message could not be delivered (the target's ring takes none): wake through the eventfd.
 pub(super) fn undelivered(index: u32) {
     if let Some(target) = slot(index as usize).target() {
         target.eventfd.notify();
-    }
-}
-
-/// Sends the messages that the executor of this thread has queued, if there is one: to be called
-/// before the thread blocks.
-pub(crate) fn flush_messages() {
-    let reactor = current_reactor(|reactor| reactor.cloned());
-    if let Some(reactor) = reactor.filter(|reactor| reactor.has_messages()) {
-        reactor.flush();
     }
 }
 

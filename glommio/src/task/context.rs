@@ -7,12 +7,11 @@
 //! While a task queue has its [turn](take_turn), what its tasks wake and spawn is mostly of the same queue.
 //! Such a task is pushed to the run queue right here; the executor need not be asked where it is.
 
-use core::{any::Any, cell::Cell, mem, ptr::NonNull};
+use core::{cell::Cell, mem, ptr::NonNull};
 
-use super::{blocks, queue::RunQueue, registry::ExecutorId, runnable::Runnable, tasks::Tasks};
-
-/// What an unwound stack leaves behind.
-pub(crate) type Payload = Box<dyn Any + Send + 'static>;
+use super::{
+    blocks, id::ExecutorId, live::LiveTasks, payload::Payload, queue::RunQueue, runnable::Runnable,
+};
 
 /// What a task asks of the executor above.
 pub(crate) trait Schedule {
@@ -25,12 +24,6 @@ pub(crate) trait Schedule {
     /// A task of `queue` panicked, and its handle was dropped without looking. Must not panic.
     fn unobserved_panic(&self, queue: u32, payload: Payload);
 
-    /// The tasks of the executor, for the task debugger.
-    #[cfg(feature = "debugging")]
-    fn tasks(&self) -> Option<&super::tasks::Tasks> {
-        None
-    }
-
     /// The index by which users know a queue, for the task debugger.
     #[cfg(feature = "debugging")]
     fn queue_index(&self, queue: u32) -> usize {
@@ -41,7 +34,7 @@ pub(crate) trait Schedule {
 /// An executor that the thread is inside of.
 #[derive(Clone, Copy)]
 struct Inside {
-    tasks: NonNull<Tasks>,
+    tasks: NonNull<LiveTasks>,
     scheduler: NonNull<dyn Schedule>,
 }
 
@@ -82,7 +75,7 @@ thread_local! {
 ///
 /// Contexts nest: the former one is back when `f` returns or unwinds. Whether nesting is an error
 /// is for the caller to decide, see [`current_id`].
-pub(crate) fn enter<R>(tasks: &Tasks, scheduler: &dyn Schedule, f: impl FnOnce() -> R) -> R {
+pub(super) fn enter<R>(tasks: &LiveTasks, scheduler: &dyn Schedule, f: impl FnOnce() -> R) -> R {
     struct Restore(Context);
 
     impl Drop for Restore {
@@ -103,7 +96,7 @@ pub(crate) fn enter<R>(tasks: &Tasks, scheduler: &dyn Schedule, f: impl FnOnce()
     };
     let tasks_of = NonNull::from(tasks);
     let restore = Restore(Context::outside());
-    restore.0.executor.set(tasks.id().as_u64());
+    restore.0.executor.set(tasks.executor.as_u64());
     restore.0.inside.set(Some(Inside {
         tasks: tasks_of,
         scheduler,
@@ -181,7 +174,7 @@ fn schedule_out_of_turn(task: Runnable) {
 
 /// Calls `f` with the tasks and the scheduler of the current executor.
 #[inline(always)]
-pub(super) fn with_inside<R>(f: impl FnOnce(Option<(&Tasks, &dyn Schedule)>) -> R) -> R {
+pub(super) fn with_inside<R>(f: impl FnOnce(Option<(&LiveTasks, &dyn Schedule)>) -> R) -> R {
     let inside = CONTEXT.with(|context| context.inside.get());
     f(inside.map(|inside| {
         // SAFETY: pointers in the cell belong to a frame of `enter` further up this very stack

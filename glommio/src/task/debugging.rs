@@ -44,9 +44,9 @@ use super::{
     context,
     header::TaskPtr,
     join::{JoinHandle, ScopedTask, Task},
+    live::LiveTasks,
+    polling::polling,
     state::{CLOSED, COMPLETED, HANDLE, RUNNING, SCHEDULED},
-    tasks::Tasks,
-    trace,
 };
 
 /// Looks at the live tasks of the executor that runs on this thread.
@@ -93,7 +93,7 @@ impl TaskDebugger {
     /// assert!(!TaskDebugger::name_current_task("no task is running"));
     /// ```
     pub fn name_current_task(name: &str) -> bool {
-        let task = trace::polling();
+        let task = polling();
         if let Some(task) = task {
             task.trace.set_name(name);
         }
@@ -403,9 +403,8 @@ fn short(duration: Duration) -> String {
 /// All live tasks of the current executor, if the thread is inside of one.
 fn snapshot() -> Option<TaskReport> {
     let id = context::current_id()?;
-    context::with_scheduler(id, |scheduler| {
-        let scheduler = scheduler?;
-        let tasks = scheduler.tasks()?;
+    context::with_inside(|inside| {
+        let (tasks, scheduler) = inside?;
         Some(TaskReport {
             executor: id.as_usize(),
             tasks: describe(tasks, |queue| scheduler.queue_index(queue)),
@@ -413,7 +412,7 @@ fn snapshot() -> Option<TaskReport> {
     })
 }
 
-fn describe(tasks: &Tasks, queue_index: impl Fn(u32) -> usize) -> Vec<TaskInfo> {
+fn describe(tasks: &LiveTasks, queue_index: impl Fn(u32) -> usize) -> Vec<TaskInfo> {
     let now = Instant::now();
     // Nothing in here runs code of others, so the list stays as it is.
     let mut live: Vec<TaskPtr> = tasks.iter().collect();

@@ -9,9 +9,9 @@ use core::{
 use std::{panic::resume_unwind, thread};
 
 use super::{
-    context::Payload,
     header::{Awaiter, LocalRef},
     lifecycle::{drop_and_finish, report_unobserved, request_cancel, take_unobserved},
+    payload::Payload,
     state::{CLOSED, COMPLETED, HANDLE, OUTPUT, PANICKED, RUNNING},
 };
 

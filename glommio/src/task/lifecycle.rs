@@ -1,4 +1,5 @@
-//! The transitions of a task's life that more than one party can cause: waking, cancelling, ending.
+//! The transitions of a task's life that more than one party can cause: cancelling and ending. For
+//! waking see [`wake`](super::wake).
 //!
 //! All of them happen on the owner's thread. The picture is in [`state`](super::state).
 
@@ -7,42 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::PanicPayload;
 
 use super::{
-    context::{self, Payload},
-    header::{Awaiter, TaskPtr},
-    raw::{Polled, discard},
-    runnable::Runnable,
+    context,
+    header::{Awaiter, Polled, TaskPtr},
+    payload::{Payload, discard},
     state::{CLOSED, COMPLETED, HANDLE, OUTPUT, PANICKED, RUNNING, SCHEDULED},
-    waker,
+    wake::wake_task,
 };
-
-/// Wakes a task from inside its executor.
-#[inline(always)]
-pub(super) fn wake_local(task: TaskPtr) {
-    if let Some(runnable) = mark_scheduled(task) {
-        context::schedule(runnable);
-    }
-}
-
-/// Notes that a task has something to do; the result is to be queued.
-#[inline(always)]
-pub(super) fn mark_scheduled(task: TaskPtr) -> Option<Runnable> {
-    let state = task.state.get();
-    if state & (SCHEDULED | COMPLETED) != 0 {
-        return None;
-    }
-    task.trace.note_wake();
-    if state & RUNNING != 0 {
-        // Whoever runs it will see the flag. A future that is being dropped, or will be as soon as
-        // its poll returns, needs no further turn.
-        if state & CLOSED == 0 {
-            task.state.set(state | SCHEDULED);
-        }
-        return None;
-    }
-    task.state.set(state | SCHEDULED);
-    // SAFETY: the flag went from off to on outside of RUNNING, so this is the only runnable.
-    Some(unsafe { Runnable::from_scheduled(task) })
-}
 
 /// Asks a task to stop: its future is dropped when its executor comes by.
 pub(super) fn request_cancel(task: TaskPtr) {
@@ -52,7 +23,7 @@ pub(super) fn request_cancel(task: TaskPtr) {
     }
     task.state.set(state | CLOSED);
     if state & RUNNING == 0 {
-        waker::wake_task(task);
+        wake_task(task);
     }
 }
 
@@ -136,7 +107,7 @@ unsafe fn finish(task: TaskPtr, end: u8, keep: u8) -> Option<Payload> {
 #[inline(always)]
 fn wake_awaiter(task: TaskPtr) {
     match task.take_awaiting_task() {
-        Some(link) => waker::wake_task(link.task()),
+        Some(link) => wake_task(link.task()),
         None => wake_other_awaiter(task),
     }
 }
@@ -145,7 +116,7 @@ fn wake_awaiter(task: TaskPtr) {
 fn wake_other_awaiter(task: TaskPtr) {
     match task.replace_awaiter(Awaiter::Nobody) {
         Awaiter::Nobody => {}
-        Awaiter::Task(link) => waker::wake_task(link.task()),
+        Awaiter::Task(link) => wake_task(link.task()),
         Awaiter::Waker(waker) => {
             // The waker may be anyone's, and its panic is none of this task's.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {

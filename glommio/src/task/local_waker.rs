@@ -10,6 +10,7 @@ use super::{
     context,
     header::{LocalRef, TaskPtr},
     state::COMPLETED,
+    wake::wake_task,
     waker,
 };
 
@@ -50,7 +51,7 @@ impl LocalWaker {
     #[inline]
     pub(crate) fn wake(self) {
         match self.0 {
-            Target::Task(link) => waker::wake_task(link.task()),
+            Target::Task(link) => wake_task(link.task()),
             Target::Waker(waker) => waker.wake(),
         }
     }

@@ -8,10 +8,9 @@ use core::{alloc::Layout, cell::RefCell, ptr::NonNull};
 
 use super::{
     blocks::Shape,
-    context::Payload,
-    header::{Header, TaskPtr, VTable},
-    raw::Polled,
-    registry::ExecutorId,
+    header::{Header, Polled, TaskPtr, VTable},
+    id::ExecutorId,
+    payload::Payload,
     state::State,
 };
 

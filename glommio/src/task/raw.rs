@@ -24,23 +24,12 @@ use std::{
 
 use super::{
     blocks::{self, Shape},
-    context::Payload,
-    header::{Header, TaskPtr, VTable},
-    registry::ExecutorId,
+    header::{Header, Polled, TaskPtr, VTable},
+    id::ExecutorId,
+    payload::{Payload, discard},
     state::State,
     waker,
 };
-
-/// What a poll left in the stage.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Polled {
-    /// The future.
-    Pending,
-    /// The output.
-    Ready,
-    /// The payload of a panic.
-    Panicked,
-}
 
 #[repr(C)]
 union Stage<F: Future> {
@@ -169,17 +158,4 @@ pub(super) unsafe fn drop_stage<T>(task: TaskPtr) -> Result<(), Payload> {
     catch_unwind(AssertUnwindSafe(|| unsafe {
         task.stage::<T>().drop_in_place();
     }))
-}
-
-/// Drops a payload that nobody wants. Payloads are values of any type, so their destructors may
-/// panic in turn; what such a one panicked with is dropped if it is a text, as nearly all are, and
-/// given up otherwise.
-#[cold]
-pub(crate) fn discard(payload: Payload) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        if second.is::<&'static str>() || second.is::<String>() {
-            return;
-        }
-        mem::forget(second);
-    }
 }

@@ -5,7 +5,6 @@
 //! and whoever still holds wakers of it.
 
 use core::{
-    cell::Cell,
     fmt,
     future::Future,
     pin::pin,
@@ -13,18 +12,20 @@ use core::{
 };
 
 use super::{
-    context::{self, Payload},
+    context::{self, Schedule},
     handle::Handle,
-    header::{LocalRef, TaskPtr},
+    header::{Header, LocalRef, TaskPtr},
+    id::ExecutorId,
     inbox::Batch,
     join::{ScopedTask, Task},
-    lifecycle::{drop_and_finish, forget, mark_scheduled},
-    owned::OwnedLists,
-    raw::{self, discard},
-    registry::{self, ExecutorId, Slot, TooManyExecutors},
+    lifecycle::{drop_and_finish, forget},
+    live::{LiveTasks, Phase},
+    payload::{Payload, discard},
+    raw,
+    registry::{self, Slot, TooManyExecutors},
     runnable::Runnable,
     state::{CLOSED, RUNNING, SCHEDULED},
-    waker,
+    wake::{mark_scheduled, wake_task},
 };
 
 /// Teardown gives up when destructors have spawned this many tasks for each one it began with.
@@ -37,20 +38,8 @@ const MAX_LATE_SPAWNS: u32 = 32;
 ///
 /// Dropping it closes it.
 pub(crate) struct Tasks {
-    id: ExecutorId,
     slot: &'static Slot,
-    lists: OwnedLists,
-    phase: Cell<Phase>,
-    late_spawns: Cell<u32>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// Futures are being dropped; what their destructors spawn joins the list.
-    Closing,
-    /// The list is empty and stays so.
-    Closed,
+    live: LiveTasks,
 }
 
 /// What [`Tasks::close`] did.
@@ -67,18 +56,23 @@ impl Tasks {
     pub(crate) fn new() -> Result<Tasks, TooManyExecutors> {
         let (id, slot) = registry::register()?;
         Ok(Tasks {
-            id,
             slot,
-            lists: OwnedLists::new(id),
-            phase: Cell::new(Phase::Open),
-            late_spawns: Cell::new(0),
+            live: LiveTasks::new(id),
         })
     }
 
     /// The executor's identifier.
     #[inline]
     pub(crate) fn id(&self) -> ExecutorId {
-        self.id
+        self.live.executor
+    }
+
+    /// Runs `f` inside the context of the executor, whose scheduler is told what its tasks ask for.
+    ///
+    /// Contexts nest: the former one is back when `f` returns or unwinds. Whether nesting is an error
+    /// is for the caller to decide, see [`current_id`](super::current_id).
+    pub(crate) fn enter<R>(&self, scheduler: &dyn Schedule, f: impl FnOnce() -> R) -> R {
+        context::enter(&self.live, scheduler, f)
     }
 
     /// Makes a task and schedules it.
@@ -174,8 +168,8 @@ impl Tasks {
 
     #[inline]
     fn allocate<F: Future>(&self, queue: u32, future: F) -> (Runnable, Handle<F::Output>) {
-        let task = raw::allocate(self.id, queue, future);
-        self.adopt(task);
+        let task = raw::allocate(self.id(), queue, future);
+        adopt(&self.live, task);
         // SAFETY: a new task is scheduled, has a handle, and two local references: the handle's
         // and the owned list's.
         unsafe {
@@ -186,68 +180,27 @@ impl Tasks {
         }
     }
 
-    /// Puts a new task into its list.
-    #[inline]
-    fn adopt(&self, task: TaskPtr) {
-        match self.phase.get() {
-            Phase::Open => self.lists.push_back(task),
-            Phase::Closing => self.lists.first().push_back(task),
-            Phase::Closed => self.reject(task),
-        }
-    }
-
     #[inline]
     fn dispatch(&self, runnable: Runnable) {
-        if context::is_current(self.id) {
+        if context::is_current(self.id()) {
             return context::schedule(runnable);
         }
         let task = runnable.into_task();
         task.state.remove(SCHEDULED);
-        waker::wake_task(task);
+        wake_task(task);
         // SAFETY: the runnable was ours, and the flag is cleared. The handle still exists.
         unsafe { task.release_scheduled() }
     }
 
-    /// Ends a task that was spawned too late.
-    #[cold]
-    fn reject(&self, task: TaskPtr) {
-        let nested = self.late_spawns.get();
-        if nested == MAX_LATE_SPAWNS {
-            tracing::error!(
-                target: "glommio::task",
-                executor = self.id.as_usize(),
-                "destructors of futures keep spawning tasks after their executor has ended; \
-                 a future is leaked",
-            );
-            // SAFETY: owner's thread; the task has not run yet.
-            return unsafe { forget(task) };
-        }
-        self.late_spawns.set(nested + 1);
-        // SAFETY: as above. The handle exists, so a payload stays with the task.
-        let unobserved = unsafe { drop_and_finish(task) };
-        debug_assert!(unobserved.is_none());
-        self.late_spawns.set(nested);
-    }
-
-    /// All live tasks: queue by queue, the oldest of each first. None may be spawned or end meanwhile.
-    #[cfg(feature = "debugging")]
-    pub(super) fn iter(&self) -> impl Iterator<Item = TaskPtr> {
-        self.lists.iter()
-    }
-
     /// The number of tasks whose futures exist. Walks all of them.
     pub(crate) fn len(&self) -> usize {
-        self.lists.iter().count()
+        self.live.iter().count()
     }
 
     /// Frees what is kept for a queue that has no tasks and gets no more. `false`, and nothing is done,
     /// if a task of it still has a future.
     pub(crate) fn forget_queue(&self, queue: u32) -> bool {
-        match self.phase.get() {
-            Phase::Open => self.lists.forget_queue(queue),
-            Phase::Closing => !self.lists.iter().any(|task| task.queue == queue),
-            Phase::Closed => true,
-        }
+        self.live.forget_queue(queue)
     }
 
     /// Whether no other thread has woken a task since the last drain.
@@ -265,7 +218,7 @@ impl Tasks {
     pub(crate) fn drain_inbox(&self, mut schedule: impl FnMut(Runnable)) {
         let mut mail = Mail(self.slot.inbox().take());
         while let Some(task) = mail.next() {
-            if task.executor != self.id {
+            if task.executor != self.id() {
                 // SAFETY: the inbox's unit. Sent to a former owner of this slot, who dropped the
                 // future: what may be freed here is memory only.
                 unsafe { task.release_shared() };
@@ -293,12 +246,12 @@ impl Tasks {
     /// of these tasks. It must not panic.
     pub(crate) fn close(&self, mut on_panic: impl FnMut(u32, Payload)) -> CloseReport {
         let mut report = CloseReport::default();
-        if self.phase.get() != Phase::Open {
+        if self.live.phase.get() != Phase::Open {
             return report;
         }
-        self.phase.set(Phase::Closing);
-        self.lists.unite();
-        let list = self.lists.first();
+        self.live.phase.set(Phase::Closing);
+        self.live.lists.unite();
+        let list = self.live.lists.first();
         let bound = self.len().max(1).saturating_mul(CLOSE_ROUNDS);
         while let Some(task) = list.front() {
             if task.state.any(RUNNING) {
@@ -322,17 +275,17 @@ impl Tasks {
         if report.forgotten > 0 {
             tracing::error!(
                 target: "glommio::task",
-                executor = self.id.as_usize(),
+                executor = self.id().as_usize(),
                 dropped = report.dropped,
                 forgotten = report.forgotten,
                 "destructors of futures kept spawning tasks while their executor ended; \
                  the last ones are leaked",
             );
         }
-        self.phase.set(Phase::Closed);
+        self.live.phase.set(Phase::Closed);
 
         drop(Mail(self.slot.inbox().close()));
-        registry::unregister(self.id);
+        registry::unregister(self.id());
         report
     }
 }
@@ -367,12 +320,41 @@ where
 unsafe fn begin(task: TaskPtr) {
     context::with_inside(|inside| {
         if let Some((tasks, _)) = inside {
-            debug_assert_eq!(tasks.id, task.executor);
-            tasks.adopt(task);
+            debug_assert_eq!(tasks.executor, task.executor);
+            adopt(tasks, task);
         }
     });
     // SAFETY: a new task is scheduled, and the caller passes that on.
     context::schedule(unsafe { Runnable::from_scheduled(task) });
+}
+
+/// Puts a new task into its list.
+#[inline]
+fn adopt(tasks: &LiveTasks, task: TaskPtr) {
+    if !tasks.push_back(task) {
+        reject(tasks, task);
+    }
+}
+
+/// Ends a task that was spawned too late.
+#[cold]
+fn reject(tasks: &LiveTasks, task: TaskPtr) {
+    let nested = tasks.late_spawns.get();
+    if nested == MAX_LATE_SPAWNS {
+        tracing::error!(
+            target: "glommio::task",
+            executor = tasks.executor.as_usize(),
+            "destructors of futures keep spawning tasks after their executor has ended; \
+             a future is leaked",
+        );
+        // SAFETY: owner's thread; the task has not run yet.
+        return unsafe { forget(task) };
+    }
+    tasks.late_spawns.set(nested + 1);
+    // SAFETY: as above. The handle exists, so a payload stays with the task.
+    let unobserved = unsafe { drop_and_finish(task) };
+    debug_assert!(unobserved.is_none());
+    tasks.late_spawns.set(nested);
 }
 
 impl Drop for Tasks {
@@ -384,14 +366,14 @@ impl Drop for Tasks {
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks")
-            .field("executor", &self.id)
+            .field("executor", &self.id())
             .field("len", &self.len())
             .finish()
     }
 }
 
 /// Tasks out of the inbox. Those that were not looked at give their references back.
-struct Mail(Batch<super::header::Header>);
+struct Mail(Batch<Header>);
 
 impl Mail {
     #[inline]

@@ -4,17 +4,15 @@
 //! that the rest of this layer can call them without asking.
 
 #[cfg(not(feature = "debugging"))]
-pub(super) use absent::{Polling, Trace};
+pub(super) use absent::Trace;
 #[cfg(feature = "debugging")]
-pub(super) use present::{Polling, Trace, polling};
+pub(super) use present::Trace;
 
 #[cfg(not(feature = "debugging"))]
 mod absent {
-    use crate::task::header::TaskPtr;
-
     pub(in crate::task) struct Trace;
 
-    const _: () = assert!(size_of::<Trace>() == 0 && size_of::<Polling>() == 0);
+    const _: () = assert!(size_of::<Trace>() == 0);
 
     impl Trace {
         #[inline(always)]
@@ -28,15 +26,6 @@ mod absent {
         #[inline(always)]
         pub(in crate::task) fn end(&self) {}
     }
-
-    pub(in crate::task) struct Polling;
-
-    impl Polling {
-        #[inline(always)]
-        pub(in crate::task) fn begin(_: TaskPtr) -> Polling {
-            Polling
-        }
-    }
 }
 
 #[cfg(feature = "debugging")]
@@ -46,8 +35,6 @@ mod present {
         sync::atomic::{AtomicU64, Ordering},
     };
     use std::time::Instant;
-
-    use crate::task::header::TaskPtr;
 
     /// The owner's thread alone touches it. It is gone with the future, as far as it needs to be
     /// dropped: the last waker frees a header on whatever thread, and runs no destructor.
@@ -94,32 +81,6 @@ mod present {
             let name = self.name.take();
             self.name.set(name.clone());
             name
-        }
-    }
-
-    thread_local! {
-        static POLLING: Cell<Option<TaskPtr>> = const { Cell::new(None) };
-    }
-
-    /// The task that is being polled on this thread. It is alive as long as its poll lasts.
-    pub(in crate::task) fn polling() -> Option<TaskPtr> {
-        POLLING.try_with(Cell::get).ok().flatten()
-    }
-
-    /// A poll that goes on.
-    pub(in crate::task) struct Polling(Option<TaskPtr>);
-
-    impl Polling {
-        pub(in crate::task) fn begin(task: TaskPtr) -> Polling {
-            task.trace.polled.set(Some(Instant::now()));
-            task.trace.polls.set(task.trace.polls.get() + 1);
-            Polling(POLLING.replace(Some(task)))
-        }
-    }
-
-    impl Drop for Polling {
-        fn drop(&mut self) {
-            POLLING.set(self.0);
         }
     }
 }

@@ -14,8 +14,8 @@ use core::{
 use super::{
     context,
     header::{Header, TaskPtr},
-    lifecycle,
-    registry::{self, ExecutorId},
+    id::ExecutorId,
+    wake::{inject, wake_local, wake_task},
 };
 
 /// A static has one address, by which we recognize our own wakers.
@@ -80,7 +80,7 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: see above.
     let task = unsafe { task_from(data) };
     if context::is_current(task.executor) {
-        lifecycle::wake_local(task);
+        wake_local(task);
     } else if task.shared.begin_injection() {
         // SAFETY: this waker's reference goes to the inbox.
         return unsafe { inject(task) };
@@ -92,46 +92,4 @@ unsafe fn wake(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: see above; the reference is this waker's.
     unsafe { task_from(data).release_shared() }
-}
-
-/// Wakes a task, wherever the caller is.
-#[inline(always)]
-pub(super) fn wake_task(task: TaskPtr) {
-    if context::is_current(task.executor) {
-        lifecycle::wake_local(task);
-    } else {
-        wake_from_outside(task);
-    }
-}
-
-#[inline(never)]
-fn wake_from_outside(task: TaskPtr) {
-    if task.shared.begin_injection() {
-        task.shared.acquire();
-        // SAFETY: the reference counted on the line above goes to the inbox.
-        unsafe { inject(task) }
-    }
-}
-
-/// Puts a task into its executor's inbox, or gives the reference back if the executor is gone.
-///
-/// # Safety
-///
-/// The caller turned the injection flag on and passes one unit of the atomic count.
-#[cold]
-unsafe fn inject(task: TaskPtr) {
-    let executor = task.executor;
-    let delivered = registry::lookup(executor).is_some_and(|slot| {
-        // SAFETY: whoever turns the flag on is the only one to push, and the unit passed to this
-        // function keeps the task alive until the owner, or whoever comes to own the slot, has
-        // taken it out and released that unit.
-        unsafe { slot.inbox().push(task.as_non_null()) }.is_ok()
-    });
-    // From here on a delivered task may be gone already.
-    if delivered {
-        registry::notify(executor);
-    } else {
-        // SAFETY: the inbox did not take the unit.
-        unsafe { task.release_shared() }
-    }
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::Role;
+use super::role::Role;
 use crate::{
     channels::shared_channel::{SharedReceiver, SharedSender, new_met},
     error::{GlommioError, Result},

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::buddy::PAGE_BYTES;
-use super::dma::Shared;
+use super::chunks::Chunks;
 use super::mapping::Mapping;
 
 /// Stand-alone blocks of at least this many bytes are mapped, so that the kernel zeroes their pages
@@ -38,7 +38,7 @@ pub(crate) struct DmaBlock {
 enum Home {
     /// A block of an arena, whose memory stays mapped as long as any `Rc` of it exists.
     Arena {
-        arena: Rc<Shared>,
+        arena: Rc<Chunks>,
         page: u32,
         fixed: Option<u16>,
     },
@@ -53,22 +53,22 @@ struct Trailer {
 }
 
 impl DmaBlock {
-    /// A new reference to an arena's block.
+    /// A block of at least `bytes` of an arena, stand-alone where the arena cannot serve.
     ///
-    /// # Safety
-    /// The block at `page` of `arena` counts one owner, which the new reference becomes. `start`
-    /// and `capacity` are its memory: page-aligned, initialised, and mapped as long as `arena`.
-    pub(super) unsafe fn of_arena(
-        arena: Rc<Shared>,
-        page: u32,
-        fixed: Option<u16>,
-        start: NonNull<u8>,
-        capacity: usize,
-    ) -> DmaBlock {
-        DmaBlock {
-            start,
-            capacity,
-            home: Home::Arena { arena, page, fixed },
+    /// Fails with [`io::ErrorKind::OutOfMemory`] where the system does not have the memory.
+    pub(super) fn of_arena(arena: &Rc<Chunks>, bytes: usize) -> io::Result<DmaBlock> {
+        match arena.allocate(bytes) {
+            // The run counts one owner, which this is; its memory stays mapped as long as `arena`.
+            Some(run) => Ok(DmaBlock {
+                start: run.start,
+                capacity: run.bytes,
+                home: Home::Arena {
+                    arena: Rc::clone(arena),
+                    page: run.page,
+                    fixed: run.fixed,
+                },
+            }),
+            None => DmaBlock::standalone(bytes),
         }
     }
 
@@ -129,7 +129,7 @@ impl DmaBlock {
     }
 
     /// [`DmaBlock::fixed_index`], if the block belongs to `arena`.
-    pub(super) fn fixed_index_in(&self, arena: &Rc<Shared>) -> Option<u16> {
+    pub(super) fn fixed_index_in(&self, arena: &Rc<Chunks>) -> Option<u16> {
         match &self.home {
             Home::Arena {
                 arena: home, fixed, ..
@@ -149,7 +149,7 @@ impl DmaBlock {
     /// A block for a copy of this one's bytes: from the same arena if it has one.
     pub(super) fn allocate_alike(&self, bytes: usize) -> io::Result<DmaBlock> {
         match &self.home {
-            Home::Arena { arena, .. } => Shared::allocate(arena, bytes),
+            Home::Arena { arena, .. } => DmaBlock::of_arena(arena, bytes),
             Home::Standalone => DmaBlock::standalone(bytes),
         }
     }

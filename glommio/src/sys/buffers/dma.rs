@@ -10,58 +10,17 @@
 //! Requests that the arena cannot serve (larger than a chunk, or the limit is reached) get a
 //! stand-alone block. Blocks keep the arena's memory mapped; the owner of the arena may go first.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 
-use super::DmaBuffer;
 use super::block::DmaBlock;
-use super::buddy::{self, Buddy, CHUNK_PAGES, Class, MAX_CHUNKS, PAGE_BYTES};
-use super::mapping::Mapping;
-
-/// Bytes in a full chunk, which is also the largest block of an arena.
-pub(crate) const CHUNK_BYTES: usize = CHUNK_PAGES as usize * PAGE_BYTES;
-
-/// A chunk is not halved below this when memlock is scarce: smaller fixed buffers would serve few
-/// reads and still take a slot of the ring's table each.
-const MIN_REGISTERED_BYTES: usize = 64 << 10;
-
-/// What the arena asks of the ring: to pin a chunk as a fixed buffer.
-pub(crate) trait Registrar {
-    /// Registers `len` bytes at `ptr` in slot `index` of the table.
-    ///
-    /// The memory is page-aligned and stays mapped while any block of it exists. Slots are used in
-    /// ascending order from 0, each at most once. Fails with `ENOMEM` where memlock does not allow
-    /// it (the arena tries again with less); any other error ends registration for this arena.
-    fn register_chunk(&self, index: u16, ptr: *mut u8, len: usize) -> io::Result<()>;
-
-    /// Slots in the table; 0 where the ring has none.
-    fn table_size(&self) -> u16;
-}
+use super::chunks::{Chunks, Registrar};
+use super::dma_buffer::DmaBuffer;
 
 /// The memory for I/O of one executor. Clones share it.
 #[derive(Clone)]
 pub(crate) struct DmaArena {
-    shared: Rc<Shared>,
-}
-
-/// What an arena and its blocks have in common; unmapped when the last of them goes.
-pub(super) struct Shared {
-    limit_bytes: usize,
-    mapped_bytes: Cell<usize>,
-    registered_bytes: Cell<usize>,
-    /// Registered chunks, and so the next free slot of the table.
-    registered_chunks: Cell<u16>,
-    /// `None` once registration has ended: no ring, its table is full, or memlock is used up.
-    registrar: RefCell<Option<Weak<dyn Registrar>>>,
-    buddy: RefCell<Buddy>,
-    /// Indexed by page number / [`CHUNK_PAGES`]; grows only.
-    chunks: RefCell<Vec<Chunk>>,
-}
-
-struct Chunk {
-    memory: Mapping,
-    fixed: Option<u16>,
+    chunks: Rc<Chunks>,
 }
 
 impl DmaArena {
@@ -81,17 +40,8 @@ impl DmaArena {
     }
 
     fn with(limit_bytes: usize, registrar: Option<Weak<dyn Registrar>>) -> DmaArena {
-        let shared = Shared {
-            limit_bytes: limit_bytes.min(MAX_CHUNKS.saturating_mul(CHUNK_BYTES)),
-            mapped_bytes: Cell::new(0),
-            registered_bytes: Cell::new(0),
-            registered_chunks: Cell::new(0),
-            registrar: RefCell::new(registrar),
-            buddy: RefCell::default(),
-            chunks: RefCell::default(),
-        };
         DmaArena {
-            shared: Rc::new(shared),
+            chunks: Rc::new(Chunks::new(limit_bytes, registrar)),
         }
     }
 
@@ -100,7 +50,7 @@ impl DmaArena {
     ///
     /// Fails with [`io::ErrorKind::OutOfMemory`] where the system does not have the memory.
     pub(crate) fn allocate_block(&self, bytes: usize) -> io::Result<DmaBlock> {
-        Shared::allocate(&self.shared, bytes)
+        DmaBlock::of_arena(&self.chunks, bytes)
     }
 
     /// A buffer of `bytes`; see [`DmaArena::allocate_block`].
@@ -114,160 +64,30 @@ impl DmaArena {
     /// A buffer may outlive its executor and be written by the next one on the thread, whose ring
     /// has another table: only the arena of the ring that does the I/O may answer.
     pub(crate) fn fixed_index_of(&self, buffer: &DmaBuffer) -> Option<u16> {
-        buffer.block().fixed_index_in(&self.shared)
+        buffer.block().fixed_index_in(&self.chunks)
     }
 
     /// Bytes mapped so far; at most the arena's limit.
     #[cfg(test)]
     pub(crate) fn mapped_bytes(&self) -> usize {
-        self.shared.mapped_bytes.get()
+        self.chunks.mapped_bytes()
     }
 
     /// Bytes registered with the ring so far.
     #[cfg(test)]
     pub(crate) fn registered_bytes(&self) -> usize {
-        self.shared.registered_bytes.get()
+        self.chunks.registered_bytes()
     }
-}
-
-impl Shared {
-    pub(super) fn allocate(this: &Rc<Shared>, bytes: usize) -> io::Result<DmaBlock> {
-        let Some(order) = buddy::order_for(bytes) else {
-            return DmaBlock::standalone(bytes);
-        };
-        // Ends: every round of it either returns or maps more of a limited number of bytes.
-        loop {
-            let page = this.buddy.borrow_mut().allocate(order);
-            match page {
-                Some(page) => return Ok(Shared::block(this, page, order)),
-                None if this.grow(buddy::block_bytes(order)) => {}
-                None => return DmaBlock::standalone(bytes),
-            }
-        }
-    }
-
-    /// Wraps a block just allocated from the buddy lists.
-    fn block(this: &Rc<Shared>, page: u32, order: u8) -> DmaBlock {
-        let chunks = this.chunks.borrow();
-        let chunk = &chunks[(page / CHUNK_PAGES) as usize];
-        let offset = (page % CHUNK_PAGES) as usize * PAGE_BYTES;
-        let capacity = buddy::block_bytes(order);
-        assert!(offset + capacity <= chunk.memory.bytes());
-        // SAFETY: just asserted that the block lies within the chunk's mapping.
-        let start = unsafe { chunk.memory.start().add(offset) };
-        // SAFETY: the buddy allocator gave us the block's one ownership. Chunks are never unmapped
-        // or shortened before `Shared` is dropped, and their memory was zeroed when it was mapped.
-        unsafe { DmaBlock::of_arena(Rc::clone(this), page, chunk.fixed, start, capacity) }
-    }
-
-    /// Maps another chunk, if the limit leaves one that is worth it for a block of `wanted_bytes`.
-    /// A registered chunk may still turn out smaller, so `true` means: try again.
-    fn grow(&self, wanted_bytes: usize) -> bool {
-        let left = (self.limit_bytes - self.mapped_bytes.get()) / PAGE_BYTES * PAGE_BYTES;
-        let bytes = left.min(CHUNK_BYTES);
-        if bytes < wanted_bytes || self.buddy.borrow().chunks() == MAX_CHUNKS {
-            return false;
-        }
-        let Ok(mut memory) = Mapping::new(bytes) else {
-            return false;
-        };
-        let fixed = self.register(&mut memory);
-        let class = if fixed.is_some() {
-            Class::Registered
-        } else {
-            Class::Plain
-        };
-        let pages = (memory.bytes() / PAGE_BYTES) as u32;
-        self.mapped_bytes
-            .set(self.mapped_bytes.get() + memory.bytes());
-        let mut chunks = self.chunks.borrow_mut();
-        chunks.push(Chunk { memory, fixed });
-        let index = self.buddy.borrow_mut().add_chunk(pages, class);
-        assert_eq!(index + 1, chunks.len());
-        true
-    }
-
-    /// Registers as much of a new chunk as is allowed and cuts the rest off. Returns the slot, or
-    /// `None` where the whole chunk stays ordinary memory.
-    fn register(&self, memory: &mut Mapping) -> Option<u16> {
-        let registrar = self.registrar.borrow().as_ref()?.upgrade();
-        let slot = self.registered_chunks.get();
-        let Some(registrar) = registrar.filter(|ring| slot < ring.table_size()) else {
-            self.registrar.replace(None);
-            return None;
-        };
-
-        let needed = memory.bytes();
-        let outcome = offer(&*registrar, slot, memory);
-        if let Ok(accepted) = outcome {
-            memory.truncate(accepted);
-            memory.exclude_from_fork();
-            self.registered_chunks.set(slot + 1);
-            self.registered_bytes
-                .set(self.registered_bytes.get() + accepted);
-            if accepted == needed {
-                return Some(slot);
-            }
-        }
-        // Every further chunk would be refused too, at the price of several system calls.
-        self.registrar.replace(None);
-        tracing::debug!(
-            target: "glommio::sys",
-            limit_bytes = self.limit_bytes,
-            needed_bytes = self.mapped_bytes.get() + needed,
-            registered_bytes = self.registered_bytes.get(),
-            memlock_bytes = memlock_limit_bytes(),
-            error = outcome.as_ref().err().map(tracing::field::display),
-            "the kernel pins no more I/O memory for this executor; the rest works unpinned, a \
-             little slower (`ulimit -l` with a higher number allows more)"
-        );
-        outcome.ok().map(|_| slot)
-    }
-
-    pub(super) fn owners(&self, page: u32) -> u32 {
-        self.buddy.borrow().owners(page)
-    }
-
-    pub(super) fn retain(&self, page: u32) {
-        self.buddy.borrow_mut().retain(page);
-    }
-
-    pub(super) fn release(&self, page: u32) {
-        self.buddy.borrow_mut().release(page);
-    }
-}
-
-/// Offers `memory` to the ring, half as much each time memlock forbids it. Returns how many bytes
-/// from the start were accepted.
-fn offer(registrar: &dyn Registrar, slot: u16, memory: &Mapping) -> io::Result<usize> {
-    let mut bytes = memory.bytes();
-    loop {
-        let error = match registrar.register_chunk(slot, memory.start().as_ptr(), bytes) {
-            Ok(()) => return Ok(bytes),
-            Err(error) => error,
-        };
-        bytes = bytes / 2 / PAGE_BYTES * PAGE_BYTES;
-        if error.raw_os_error() != Some(libc::ENOMEM) || bytes < MIN_REGISTERED_BYTES {
-            return Err(error);
-        }
-    }
-}
-
-/// The soft `RLIMIT_MEMLOCK` of this process in bytes, for the log.
-fn memlock_limit_bytes() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the call writes the limits to the structure it is given and does nothing else.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
-    (result == 0).then_some(limit.rlim_cur)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{
+        buddy::{CHUNK_PAGES, PAGE_BYTES},
+        chunks::CHUNK_BYTES,
+    };
     use super::*;
-    use std::cell::RefMut;
+    use std::cell::{Cell, RefCell, RefMut};
 
     /// A ring that pins up to `allowed_bytes` and records what it was asked.
     struct FakeRing {
@@ -333,13 +153,7 @@ mod tests {
 
     /// Blocks of `bytes` until one comes from outside the arena.
     fn exhaust(arena: &DmaArena, bytes: usize) -> Vec<DmaBlock> {
-        let in_arena = |block: &DmaBlock| {
-            let start = block.as_ptr() as usize;
-            arena.shared.chunks.borrow().iter().any(|chunk| {
-                let from = chunk.memory.start().as_ptr() as usize;
-                (from..from + chunk.memory.bytes()).contains(&start)
-            })
-        };
+        let in_arena = |block: &DmaBlock| arena.chunks.contains(block.as_ptr());
         std::iter::from_fn(|| Some(arena.allocate_block(bytes).unwrap()))
             .take_while(in_arena)
             .collect()
@@ -501,7 +315,7 @@ mod tests {
     #[test]
     fn blocks_outlive_the_arena() {
         let arena = DmaArena::unregistered(2 * CHUNK_BYTES);
-        let watch = Rc::downgrade(&arena.shared);
+        let watch = Rc::downgrade(&arena.chunks);
         let mut blocks = exhaust(&arena, 64 << 10);
         drop(arena);
         for (number, block) in blocks.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Memory that the kernel reads from and writes to.
 //!
-//! - [`dma`]: the arena of one executor. It maps memory on demand, registers it with the ring as
-//!   fixed buffers where memlock allows, and hands out reference-counted, page-aligned blocks.
+//! - [`dma`]: the arena of one executor, which hands out reference-counted, page-aligned blocks.
+//! - [`chunks`]: its memory, mapped on demand and registered with the ring as fixed buffers where
+//!   memlock allows.
 //! - [`block`]: one such block, or a stand-alone one where the arena cannot serve.
 //! - [`buddy`]: which pages of the arena are free, as pure arithmetic over page numbers.
 //! - [`mapping`]: memory from the kernel that is unmapped when dropped.
@@ -12,6 +13,7 @@
 
 mod block;
 mod buddy;
+mod chunks;
 mod dma;
 mod dma_buffer;
 mod mapping;
@@ -20,6 +22,7 @@ pub(crate) mod provided;
 mod read_result;
 pub(crate) mod socket;
 
-pub(crate) use dma::{DmaArena, Registrar};
+pub(crate) use chunks::Registrar;
+pub(crate) use dma::DmaArena;
 pub use dma_buffer::DmaBuffer;
 pub use read_result::ReadResult;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::super::{
-    Payload, RunOutcome, RunQueue, Runnable, Schedule, Tasks, enter,
+    Payload, RunOutcome, RunQueue, Runnable, Schedule, Tasks,
     join::{ScopedTask, Task},
 };
 
@@ -48,7 +48,7 @@ impl Toy {
     }
 
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        enter(&self.tasks, &self.scheduler, f)
+        self.tasks.enter(&self.scheduler, f)
     }
 
     pub(super) fn spawn<F>(&self, future: F) -> Task<F::Output>

@@ -1,12 +1,14 @@
 //! The walls of the house, checked against the source itself: where `unsafe` may
-//! stand, which way imports run, and who may name the kernel. See
+//! stand, which way imports run, that they make no circles, and who may name the kernel. See
 //! `docs/architecture.md` for why.
 //!
 //! The check reads tokens, not types: comments, strings and doc examples do not
 //! count, and neither do macro-generated paths (`$crate::…`).
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod circles;
+mod source;
+
+use source::{Source, sources};
 
 /// Files, or folders ending in `/`, that may say `unsafe`, relative to `src`. The
 /// unit tests' counting allocator is one of them.
@@ -251,57 +253,12 @@ fn covers(entry: &str, path: &str) -> bool {
     }
 }
 
-/// Every Rust file under `src`, in a stable order.
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders: Vec<PathBuf> = vec![root.clone()];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("src is readable") {
-            let path = entry.expect("src is readable").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).expect("a source file is readable");
-                let relative = path.strip_prefix(&root).expect("it lies under src");
-                found.push(Source::new(&relative.display().to_string(), &text));
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
-}
-
-/// One file, as tokens.
-struct Source {
-    /// Relative to `src`.
-    path: String,
-    lines: Vec<String>,
-    tokens: Vec<Token>,
-}
-
-struct Token {
-    text: String,
-    line: usize,
+/// The row of a layer; `None` for what stands at the crate's root.
+fn rank(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|row| row.contains(&module))
 }
 
 impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            lines: text.lines().map(|line| line.trim().to_owned()).collect(),
-            tokens: tokenize(text),
-        }
-    }
-
-    fn lines_with(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        self.tokens
-            .iter()
-            .filter(|token| wanted(&token.text))
-            .map(|token| format!("{}:{}", self.path, token.line))
-            .collect()
-    }
-
     /// Where an `unsafe` block or implementation has no comment with `SAFETY`: in the lines of
     /// comment directly above it, or above the statement that it stands in.
     fn unsafe_without_reason(&self) -> Vec<String> {
@@ -353,15 +310,6 @@ impl Source {
         found
     }
 
-    /// The module path of the file itself: `io/dma/file.rs` is `[io, dma, file]`.
-    fn module(&self) -> Vec<&str> {
-        let mut parts: Vec<&str> = self.path.trim_end_matches(".rs").split('/').collect();
-        if matches!(parts.last(), Some(&"mod" | &"lib")) {
-            parts.pop();
-        }
-        parts
-    }
-
     /// Paths in this file that lead to a layer at or above its own.
     fn upward_paths(&self) -> Vec<String> {
         let module = self.module();
@@ -371,7 +319,13 @@ impl Source {
         let Some(own_rank) = rank(own) else {
             return Vec::new();
         };
-        self.crate_paths(module.len())
+        let mut targets: Vec<(String, usize)> = self
+            .references()
+            .into_iter()
+            .filter_map(|reference| Some((reference.path.into_iter().next()?, reference.line)))
+            .collect();
+        targets.dedup();
+        targets
             .into_iter()
             .filter(|(target, _)| {
                 target != own
@@ -380,174 +334,5 @@ impl Source {
             })
             .map(|(target, line)| format!("{}:{line}: {own} names {target}", self.path))
             .collect()
-    }
-
-    /// The first segment below the crate's root of every path that starts there,
-    /// be it by `crate::` or by enough `super::`, with its line.
-    fn crate_paths(&self, file_depth: usize) -> Vec<(String, usize)> {
-        let mut found = Vec::new();
-        let mut braces: Vec<bool> = Vec::new(); // true: the brace opens an inline module
-        let mut at = 0;
-        while at < self.tokens.len() {
-            match self.text(at) {
-                "{" => braces.push(at >= 2 && self.text(at - 2) == "mod"),
-                "}" => drop(braces.pop()),
-                "crate" if at > 0 && self.text(at - 1) == "$" => {}
-                "crate" if self.text(at + 1) == ":" => at = self.first_segments(at + 3, &mut found),
-                "super" if self.text(at + 1) == ":" => {
-                    let mut depth = file_depth + braces.iter().filter(|module| **module).count();
-                    while self.text(at) == "super" && self.text(at + 1) == ":" && depth > 0 {
-                        depth -= 1;
-                        at += 3;
-                    }
-                    if depth == 0 {
-                        at = self.first_segments(at, &mut found);
-                    } else {
-                        continue;
-                    }
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        found
-    }
-
-    /// Reads `name` or `{a::…, b, …}` at `at`, where a path has just left the
-    /// crate's root. Returns the index of the last token it took.
-    fn first_segments(&self, at: usize, found: &mut Vec<(String, usize)>) -> usize {
-        if self.text(at) != "{" {
-            found.extend(
-                self.tokens
-                    .get(at)
-                    .map(|token| (token.text.clone(), token.line)),
-            );
-            return at;
-        }
-        let (mut depth, mut here, mut starts) = (1, at + 1, true);
-        while depth > 0 && here < self.tokens.len() {
-            match self.text(here) {
-                "{" => depth += 1,
-                "}" => depth -= 1,
-                "," => starts = depth == 1,
-                name if starts => {
-                    found.push((name.to_owned(), self.tokens[here].line));
-                    starts = false;
-                }
-                _ => {}
-            }
-            here += 1;
-        }
-        here - 1
-    }
-
-    fn text(&self, at: usize) -> &str {
-        self.tokens.get(at).map_or("", |token| &token.text)
-    }
-}
-
-/// The row of a layer; `None` for what stands at the crate's root.
-fn rank(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|row| row.contains(&module))
-}
-
-/// Identifiers and single punctuation characters, without comments and literals.
-fn tokenize(text: &str) -> Vec<Token> {
-    let bytes = text.as_bytes();
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-    let mut tokens = Vec::new();
-    let (mut at, mut line) = (0, 1);
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let length = if rest.starts_with(b"//") {
-            rest.iter()
-                .position(|&byte| byte == b'\n')
-                .unwrap_or(rest.len())
-        } else if rest.starts_with(b"/*") {
-            block_comment(rest)
-        } else if let Some(length) = raw_string(rest) {
-            length
-        } else if rest[0] == b'"' {
-            quoted(rest, b'"')
-        } else if rest[0] == b'\'' && is_char_literal(rest) {
-            quoted(rest, b'\'')
-        } else if rest[0] == b'\'' {
-            1 + rest[1..].iter().take_while(|&&byte| is_word(byte)).count()
-        } else if is_word(rest[0]) {
-            let length = rest.iter().take_while(|&&byte| is_word(byte)).count();
-            tokens.push(Token {
-                text: text[at..at + length].to_owned(),
-                line,
-            });
-            length
-        } else {
-            if !rest[0].is_ascii_whitespace() {
-                tokens.push(Token {
-                    text: char::from(rest[0]).to_string(),
-                    line,
-                });
-            }
-            1
-        };
-        line += rest[..length].iter().filter(|&&byte| byte == b'\n').count();
-        at += length;
-    }
-    tokens
-}
-
-/// The length of a comment that starts with `/*`; such comments nest.
-fn block_comment(rest: &[u8]) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with(b"/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest[at..].starts_with(b"*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                break;
-            }
-        } else {
-            at += 1;
-        }
-    }
-    at
-}
-
-/// The length of a raw string (`r"…"`, `r#"…"#`, `br"…"`, `cr"…"`), if one starts here.
-fn raw_string(rest: &[u8]) -> Option<usize> {
-    let prefix = [&b"r"[..], b"br", b"cr"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix))?;
-    let hashes = rest[prefix.len()..]
-        .iter()
-        .take_while(|&&byte| byte == b'#')
-        .count();
-    let open = prefix.len() + hashes;
-    if rest.get(open) != Some(&b'"') {
-        return None;
-    }
-    let close = [&b"\""[..], &vec![b'#'; hashes]].concat();
-    let body = &rest[open + 1..];
-    let end = body.windows(close.len()).position(|window| window == close);
-    Some(end.map_or(rest.len(), |end| open + 1 + end + close.len()))
-}
-
-/// The length of a literal between two `quote`s, with backslash escapes.
-fn quoted(rest: &[u8], quote: u8) -> usize {
-    let mut at = 1;
-    while at < rest.len() && rest[at] != quote {
-        at += if rest[at] == b'\\' { 2 } else { 1 };
-    }
-    (at + 1).min(rest.len())
-}
-
-/// Tells `'a'` from `'a`: a literal is escaped, or closes after one character.
-fn is_char_literal(rest: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(&rest[1..rest.len().min(8)]).into_owned();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some('\\') => true,
-        Some(_) => characters.next() == Some('\''),
-        None => false,
     }
 }
