@@ -112,6 +112,22 @@ fn a_warm_echo_allocates_nothing() {
     });
 }
 
+#[test]
+fn a_warm_echo_with_timeouts_allocates_nothing() {
+    LocalExecutor::default().run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = blocking_client(listener.local_addr().unwrap(), WARM_UP + ROUNDS);
+        let mut stream = listener.accept().await.unwrap();
+        let minute = Some(Duration::from_secs(60));
+        stream.set_read_timeout(minute).unwrap();
+        stream.set_write_timeout(minute).unwrap();
+        echo(&mut stream, WARM_UP).await;
+        assert_eq!(allocations_of(echo(&mut stream, ROUNDS)).await, 0);
+        stream.flush().await.unwrap();
+        client.join().unwrap();
+    });
+}
+
 async fn echo_datagrams(socket: &UdpSocket, rounds: usize) {
     let mut buf = [0; 64];
     for _ in 0..rounds {

@@ -252,6 +252,21 @@ impl Reactor {
         }
     }
 
+    /// Takes completions until `is_done`, which asks the kernel for what it waits for each time. Runs no
+    /// task: only for what the kernel does soon, such as a cancellation.
+    pub(crate) fn settle(&self, mut is_done: impl FnMut() -> bool) {
+        let mut rounds = 0_u32;
+        while !is_done() {
+            // The first rounds do for whatever need not be interrupted on another thread.
+            self.enter(match rounds {
+                0..4 => Wait::No,
+                _ => Wait::For(Duration::from_millis(1)),
+            });
+            self.ring.dispatch(wake::undelivered);
+            rounds = rounds.saturating_add(1);
+        }
+    }
+
     /// One turn: fires due timers, submits what is queued, takes completions. With `idle`, sleeps
     /// until there is news (or polls, while devices must be polled), unless something is due or `has_work` (asked after the decision to sleep
     /// was announced to other threads) says otherwise.

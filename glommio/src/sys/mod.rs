@@ -9,7 +9,8 @@
 //! - [`ledger`]: how many of them each task queue had, and how long they took
 //! - [`submission`]: the future of one operation
 //! - [`buffers`]: memory that the kernel reads and writes; [`pinned`]: how much of it is locked
-//! - [`stream`], [`datagram`]: streams of bytes, and datagrams, over a descriptor
+//! - [`stream`], [`datagram`]: streams of bytes, and datagrams, over a descriptor; [`waiting`]: who
+//!   waits for a stream
 //! - [`socket`]: plain system calls on sockets
 //! - [`fd`], [`eventfd`]: descriptors and their owners
 //! - [`clock`]: the cycle counter
@@ -49,3 +50,4 @@ pub(crate) mod stream;
 pub(crate) mod submission;
 pub(crate) mod sysfs;
 pub(crate) mod topology;
+mod waiting;

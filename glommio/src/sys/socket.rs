@@ -1,9 +1,12 @@
 //! The few plain system calls on sockets that a ring cannot save.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::{AsRawFd, RawFd},
 };
+
+/// `IOV_MAX`: the kernel takes no more buffers at a time.
+const MAX_BUFFERS: usize = 1024;
 
 /// `POLLOUT`: there is room to send.
 pub(crate) const WRITABLE: i16 = libc::POLLOUT;
@@ -26,6 +29,18 @@ pub(crate) fn send_now(fd: RawFd, data: &[u8]) -> io::Result<usize> {
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
+        }
+    }
+}
+
+/// As [`send_now`], for the first of several buffers.
+pub(crate) fn send_all_now(socket: &impl AsRawFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let bufs = &bufs[..bufs.len().min(MAX_BUFFERS)];
+    loop {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        match borrow(socket).send_vectored_with_flags(bufs, flags) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

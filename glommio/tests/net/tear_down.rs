@@ -2,14 +2,18 @@
 
 use std::{
     future::Future,
+    net::Shutdown,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
+use futures_lite::AsyncWriteExt;
 use glommio::{
     GlommioError, LocalExecutor,
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
+    timer::timeout,
 };
 
 use super::{
@@ -55,6 +59,23 @@ async fn executor_turns() {
     }
 }
 
+async fn connection() -> (TcpListener, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+    (listener, stream.unwrap())
+}
+
+/// A connection that has accepted more than it can send.
+async fn full_connection() -> (TcpListener, TcpStream) {
+    let (listener, mut stream) = connection().await;
+    loop {
+        let write = async { Ok(stream.write(&[7; 8 << 10]).await?) };
+        if timeout(Duration::from_millis(100), write).await.is_err() {
+            return (listener, stream);
+        }
+    }
+}
+
 #[test]
 fn everyone_who_waits_for_a_socket_learns_that_its_executor_is_gone() {
     let test = "tear_down::everyone_who_waits_for_a_socket_learns_that_its_executor_is_gone";
@@ -71,6 +92,18 @@ fn everyone_who_waits_for_a_socket_learns_that_its_executor_is_gone() {
                 let socket = executor.run(async { UdpSocket::bind("127.0.0.1:0").unwrap() });
                 let receive = async || socket.recv(&mut [0; 16]).await.map(drop);
                 let calls = (0..3).map(|_| Box::pin(receive()) as Call<'_>);
+                all_are_told(executor, calls.collect(), given_up);
+
+                let executor = LocalExecutor::default();
+                let (_listener, stream) = executor.run(connection());
+                let peek = async |stream: &TcpStream| stream.peek(&mut [0; 16]).await.map(drop);
+                let calls = (0..3).map(|_| Box::pin(peek(&stream)) as Call<'_>);
+                all_are_told(executor, calls.collect(), given_up);
+
+                let executor = LocalExecutor::default();
+                let (_listener, stream) = executor.run(full_connection());
+                let end = async |stream: &TcpStream| stream.shutdown(Shutdown::Write).await;
+                let calls = (0..3).map(|_| Box::pin(end(&stream)) as Call<'_>);
                 all_are_told(executor, calls.collect(), given_up);
             }
         };

@@ -3,8 +3,8 @@
 use std::{
     cell::RefCell,
     fmt, io,
-    net::{SocketAddr, TcpStream as StdTcpStream, ToSocketAddrs},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    net::{SocketAddr, ToSocketAddrs},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -13,10 +13,13 @@ use std::{
 use futures_core::Stream;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::stream::TcpStream;
+use super::stream::{AcceptedTcpStream, TcpStream};
 use crate::{
     error::Result,
-    net::addr::address,
+    net::{
+        addr::address,
+        hops::{hops, set_hops},
+    },
     reactor,
     sys::{
         fd::Fd,
@@ -50,20 +53,22 @@ impl TcpListener {
     ///
     /// Outside of an executor.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> Result<TcpListener, ()> {
-        let reactor = reactor::current();
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
             match listen(addr) {
-                Ok(socket) => {
-                    return Ok(TcpListener {
-                        fd: Fd::new(socket.into(), reactor.ring().clone()),
-                        queue: Rc::default(),
-                    });
-                }
+                Ok(socket) => return Ok(TcpListener::adopt(socket.into())),
                 Err(error) => last = error,
             }
         }
         Err(last.into())
+    }
+
+    /// Takes over a socket that listens.
+    fn adopt(fd: OwnedFd) -> TcpListener {
+        TcpListener {
+            fd: Fd::new(fd, reactor::current().ring().clone()),
+            queue: Rc::default(),
+        }
     }
 
     /// Waits for a connection that belongs to the current executor.
@@ -128,6 +133,48 @@ impl TcpListener {
     pub fn local_addr(&self) -> Result<SocketAddr, ()> {
         address(socket::borrow(&self.fd).local_addr())
     }
+
+    /// How many routers a packet of a connection may pass (`IP_TTL`; `IPV6_UNICAST_HOPS` of a socket for
+    /// IPv6). Connections begin with what their listener has.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockopt(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{LocalExecutor, net::TcpListener};
+    ///
+    /// LocalExecutor::default().run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     assert!(listener.ttl().unwrap() >= 1);
+    /// });
+    /// ```
+    pub fn ttl(&self) -> Result<u32, ()> {
+        hops(&socket::borrow(&self.fd))
+    }
+
+    /// Sets how many routers a packet of a connection may pass, for connections that arrive from now on.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` beyond 255, and for zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use glommio::{LocalExecutor, net::TcpListener};
+    ///
+    /// LocalExecutor::default().run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     listener.set_ttl(20).unwrap();
+    ///     assert_eq!(listener.ttl().unwrap(), 20);
+    /// });
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> Result<(), ()> {
+        set_hops(&socket::borrow(&self.fd), ttl)
+    }
 }
 
 fn listen(addr: SocketAddr) -> io::Result<Socket> {
@@ -161,7 +208,7 @@ impl Source for TcpListener {
                 // The accept may have ended with this result.
                 pass_on(self);
                 Some(match result {
-                    Ok(fd) => Ok(AcceptedTcpStream { fd: fd.into() }),
+                    Ok(fd) => Ok(AcceptedTcpStream::of(fd.into())),
                     Err(error) => Err(error.into()),
                 })
             }
@@ -214,28 +261,34 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-/// A connection that no executor owns yet. It may be sent to another thread.
-#[derive(Debug)]
-pub struct AcceptedTcpStream {
-    fd: StdTcpStream,
-}
-
-impl AcceptedTcpStream {
-    /// Makes the connection one of the current executor.
+impl FromRawFd for TcpListener {
+    /// Takes over a socket that listens. It is set to wait (not `O_NONBLOCK`).
+    ///
+    /// # Safety
+    ///
+    /// The descriptor is open, and belongs to nobody else.
     ///
     /// # Panics
     ///
     /// Outside of an executor.
-    pub fn bind_to_executor(self) -> TcpStream {
-        TcpStream::adopt(OwnedFd::from(self.fd))
-    }
-
-    /// The address of the other end.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// Those of getpeername(2).
-    pub fn peer_addr(&self) -> Result<SocketAddr, ()> {
-        Ok(self.fd.peer_addr()?)
+    /// ```
+    /// use std::os::fd::{FromRawFd, IntoRawFd};
+    /// use glommio::{LocalExecutor, net::TcpListener};
+    ///
+    /// LocalExecutor::default().run(async {
+    ///     let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     // SAFETY: the descriptor is handed over.
+    ///     let listener = unsafe { TcpListener::from_raw_fd(theirs.into_raw_fd()) };
+    ///     assert_ne!(listener.local_addr().unwrap().port(), 0);
+    /// });
+    /// ```
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        // SAFETY: the caller's promise.
+        let socket = unsafe { Socket::from_raw_fd(fd) };
+        socket::let_wait(&socket);
+        TcpListener::adopt(socket.into())
     }
 }

@@ -3,5 +3,5 @@
 mod listener;
 mod stream;
 
-pub use listener::{AcceptedTcpStream, TcpListener};
-pub use stream::TcpStream;
+pub use listener::TcpListener;
+pub use stream::{AcceptedTcpStream, TcpStream};

@@ -1,14 +1,15 @@
 //! What can be set about a UDP socket, and what it tells about itself.
 
-use std::{
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-};
-
-use socket2::{Domain, Socket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::UdpSocket;
-use crate::{error::Result, net::addr::address};
+use crate::{
+    error::Result,
+    net::{
+        addr::address,
+        hops::{hops, set_hops},
+    },
+};
 
 impl UdpSocket {
     /// The address of this socket.
@@ -110,11 +111,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn ttl(&self) -> Result<u32, ()> {
-        let socket = self.socket();
-        if is_v6(&socket)? {
-            return Ok(socket.unicast_hops_v6()?);
-        }
-        Ok(socket.ttl_v4()?)
+        hops(&self.socket())
     }
 
     /// Sets how many routers a datagram may pass (`IP_TTL`; `IPV6_UNICAST_HOPS` too of a socket for IPv6).
@@ -135,12 +132,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> Result<(), ()> {
-        let socket = self.socket();
-        if is_v6(&socket)? {
-            socket.set_unicast_hops_v6(ttl)?;
-        }
-        // A socket for IPv6 sends to mapped IPv4 addresses too.
-        Ok(socket.set_ttl_v4(ttl)?)
+        set_hops(&self.socket(), ttl)
     }
 
     /// Whether this host receives the multicasts that the socket sends (`IP_MULTICAST_LOOP`).
@@ -353,8 +345,4 @@ impl UdpSocket {
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> Result<(), ()> {
         Ok(self.socket().leave_multicast_v6(multiaddr, interface)?)
     }
-}
-
-fn is_v6(socket: &Socket) -> io::Result<bool> {
-    Ok(socket.domain()? == Domain::IPV6)
 }

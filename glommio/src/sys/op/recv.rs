@@ -27,6 +27,7 @@ use crate::sys::{
     features::Rung,
     inflight::{Key, fits},
     ledger::IoKind,
+    waiting::Waiting,
 };
 
 /// The size of a receive that brings its own buffer.
@@ -84,7 +85,7 @@ pub(crate) struct RxQueue {
     pub(crate) end: Option<RxEnd>,
     /// The receive in flight.
     pub(crate) armed: Option<Key>,
-    pub(crate) waker: Option<Waker>,
+    pub(crate) waiting: Waiting,
     /// The socket held more data at the last receive: the next one need not wait first.
     more: bool,
     /// No provided buffer was left: the next receive brings its own.
@@ -242,7 +243,7 @@ impl<C> Driven for Recv<C> {
                 errno => queue.end = Some(RxEnd::Error(errno)),
             },
         }
-        let waker = queue.waker.take();
+        let waker = queue.waiting.take();
         if completion.more() {
             if queue.chunks.len() >= BEHIND_LIMIT {
                 return Next::Stop(waker);
@@ -259,7 +260,7 @@ impl Receiver for RxQueue {
         self.armed = None;
         // A receive that polls first might not wait for its poll.
         self.more = true;
-        self.waker.take()
+        self.waiting.take()
     }
 }
 

@@ -6,7 +6,7 @@
 //! for room. A pipe is written to without such a flag. What was accepted is sent even if the stream is
 //! dropped meanwhile: the operation holds the queue and the descriptor.
 
-use std::{cell::RefCell, io, marker::PhantomData, rc::Rc, task::Waker};
+use std::{cell::RefCell, io, marker::PhantomData, rc::Rc};
 
 use io_uring::{opcode, squeue, types};
 
@@ -15,7 +15,12 @@ use super::{
     bytes::{Channel, Pipe, Socket},
 };
 use crate::sys::{
-    buffers::socket::SocketBuffers, fd::Fd, features::Rung, inflight::fits, ledger::IoKind,
+    buffers::socket::SocketBuffers,
+    fd::Fd,
+    features::Rung,
+    inflight::{Key, fits},
+    ledger::IoKind,
+    waiting::Waiting,
 };
 
 /// How much may wait in a stream's queue before its writer has to.
@@ -26,11 +31,13 @@ pub(crate) const QUEUE_BYTES: usize = 64 << 10;
 pub(crate) struct TxQueue {
     /// Accepted, not yet handed to the kernel.
     pending: Vec<u8>,
-    /// A send is queued or in flight.
-    active: bool,
+    /// The send that is queued or in flight.
+    active: Option<Key>,
     /// An errno to be reported by the next call.
     error: Option<i32>,
-    pub(crate) waker: Option<Waker>,
+    pub(crate) waiting: Waiting,
+    /// The stream leaves: nothing is tried again, and what was not sent stays in `pending`.
+    leaving: bool,
 }
 
 impl TxQueue {
@@ -41,7 +48,19 @@ impl TxQueue {
 
     /// Whether everything accepted was sent.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.active
+        self.active.is_none()
+    }
+
+    /// The send that is queued or in flight, whose stream leaves: it stops with its next completion,
+    /// and what it has not sent can be [taken](Self::take_unsent) then.
+    pub(crate) fn leave(&mut self) -> Option<Key> {
+        self.leaving = true;
+        self.active
+    }
+
+    /// Accepted, and not sent when the stream left.
+    pub(crate) fn take_unsent(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
     }
 
     /// Takes the error of an earlier send.
@@ -66,23 +85,41 @@ pub(crate) fn queue<C: Channel>(
         queue.pending = buffers.spare();
     }
     queue.pending.extend_from_slice(&data[..n]);
-    if !queue.active {
-        queue.active = true;
-        let inline = C::IS_SOCKET && fd.ring().features().has(Rung::InlineSend);
-        fd.ring().submit_deferred(Send::<C> {
-            shared: Shared {
-                fd: fd.clone(),
-                tx: tx.clone(),
-                buffers: buffers.clone(),
-            },
-            sending: Vec::new(),
-            sent: 0,
-            inline,
-            polls: false,
-            channel: PhantomData,
-        });
+    if queue.active.is_none() {
+        queue.active = Some(start::<C>(fd, tx, buffers));
     }
     n
+}
+
+/// Queues what another stream over the same socket had accepted and not sent, however much that is.
+pub(crate) fn requeue<C: Channel>(
+    fd: &Fd,
+    tx: &Rc<RefCell<TxQueue>>,
+    buffers: &Rc<SocketBuffers>,
+    unsent: Vec<u8>,
+) {
+    let mut queue = tx.borrow_mut();
+    debug_assert!(queue.is_idle());
+    queue.pending = unsent;
+    queue.active = Some(start::<C>(fd, tx, buffers));
+}
+
+/// Has what is queued sent at the next enter.
+#[inline]
+fn start<C: Channel>(fd: &Fd, tx: &Rc<RefCell<TxQueue>>, buffers: &Rc<SocketBuffers>) -> Key {
+    let inline = C::IS_SOCKET && fd.ring().features().has(Rung::InlineSend);
+    fd.ring().submit_deferred(Send::<C> {
+        shared: Shared {
+            fd: fd.clone(),
+            tx: tx.clone(),
+            buffers: buffers.clone(),
+        },
+        sending: Vec::new(),
+        sent: 0,
+        inline,
+        polls: false,
+        channel: PhantomData,
+    })
 }
 
 const _: () = assert!(
@@ -116,7 +153,7 @@ unsafe impl<C: Channel> Operation for Send<C> {
 
     fn class(&self) -> Class {
         // A completion that a flush or a held-back writer waits for is news.
-        if self.inline && self.shared.tx.borrow().waker.is_none() {
+        if self.inline && self.shared.tx.borrow().waiting.is_empty() {
             Class::Inline
         } else {
             Class::Wait
@@ -139,11 +176,30 @@ unsafe impl<C: Channel> Operation for Send<C> {
     }
 }
 
+impl<C> Send<C> {
+    /// Ends, and leaves what was not sent in the queue.
+    #[cold]
+    fn leave(&mut self, queue: &mut TxQueue, completion: Completion) -> Next {
+        if !std::mem::take(&mut self.polls) {
+            // Whoever sends the rest learns of an error.
+            self.sent += completion.result.max(0) as u32;
+        }
+        let mut unsent = self.sending.split_off(self.sent as usize);
+        unsent.append(&mut queue.pending);
+        queue.pending = unsent;
+        queue.active = None;
+        Next::Done(queue.waiting.take())
+    }
+}
+
 impl<C> Driven for Send<C> {
     fn on_completion(&mut self, completion: Completion) -> Next {
         let tx = self.shared.tx.clone();
         let mut queue = tx.borrow_mut();
         let was_inline = std::mem::take(&mut self.inline);
+        if queue.leaving {
+            return self.leave(&mut queue, completion);
+        }
         if std::mem::take(&mut self.polls) && completion.result >= 0 {
             return Next::Retry;
         }
@@ -156,7 +212,7 @@ impl<C> Driven for Send<C> {
                 }
                 if !queue.pending.is_empty() {
                     self.inline = was_inline;
-                    return Next::Resubmit(queue.waker.take());
+                    return Next::Resubmit(queue.waiting.take());
                 }
             }
             code if -code == libc::EAGAIN || -code == libc::EINTR => {
@@ -168,13 +224,13 @@ impl<C> Driven for Send<C> {
                 queue.pending.clear();
             }
         }
-        queue.active = false;
+        queue.active = None;
         self.shared
             .buffers
             .put_back(std::mem::take(&mut self.sending));
         self.shared
             .buffers
             .put_back(std::mem::take(&mut queue.pending));
-        Next::Done(queue.waker.take())
+        Next::Done(queue.waiting.take())
     }
 }

@@ -1,5 +1,12 @@
 //! TCP as its users see it.
 
+mod buffered;
+mod moving;
+mod peek;
+mod shutdown;
+mod timeouts;
+mod vectored;
+
 use std::{
     cell::Cell, future::Future, io::Read, net::SocketAddr, rc::Rc, task::Poll, time::Duration,
 };
@@ -15,19 +22,19 @@ use socket2::Socket;
 
 use super::support::{self, alone, nothing_spins};
 
-fn listener() -> (TcpListener, SocketAddr) {
+pub(super) fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     (listener, addr)
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
+pub(super) async fn pair() -> (TcpStream, TcpStream) {
     let (listener, addr) = listener();
     let (client, server) = future::zip(TcpStream::connect(addr), listener.accept()).await;
     (client.unwrap(), server.unwrap())
 }
 
-fn pattern(i: usize) -> u8 {
+pub(super) fn pattern(i: usize) -> u8 {
     (i * 31 % 251) as u8
 }
 
