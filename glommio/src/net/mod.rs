@@ -1,22 +1,29 @@
 //! Sockets.
 //!
-//! - `addr`: addresses, as the kernel tells them
+//! - [`TcpListener`], [`TcpStream`]; [`UnixListener`], [`UnixStream`]
+//! - [`UdpSocket`]; [`UnixDatagram`]
+//! - `listener`, `stream`, `datagram`: what they are for whatever address family
+//! - `buffered`: a stream with its receive buffer; `rx_buf`: those buffers ([`RxBuf`], [`Buffered`])
 //! - `deadline`: timeouts of reads and writes
+//! - `addr`: addresses, as the kernel tells them
 //! - `hops`: how many routers packets may pass
-//! - `rx_buf`: what a stream receives into ([`RxBuf`], [`Buffered`])
-//! - `stream`: the halves of a connection, receive and send; `buffered`: with a receive buffer
-//! - [`TcpListener`], [`TcpStream`]
-//! - [`UdpSocket`]
 
 mod addr;
 mod buffered;
+mod datagram;
 mod deadline;
 mod hops;
+mod listener;
 mod rx_buf;
 mod stream;
 mod tcp;
 mod udp;
+mod unix;
+
+/// An address of a Unix socket, as [`UnixDatagram::recv_from`] gives it.
+pub use nix::sys::socket::UnixAddr;
 
 pub use rx_buf::{Buffered, NonBuffered, OwnedRxBuf, Preallocated, RxBuf};
 pub use tcp::{AcceptedTcpStream, TcpListener, TcpStream};
 pub use udp::UdpSocket;
+pub use unix::{AcceptedUnixStream, UnixDatagram, UnixListener, UnixStream};

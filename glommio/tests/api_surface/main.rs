@@ -53,6 +53,7 @@ mod future;
 mod local_channels;
 mod net_tcp;
 mod net_udp;
+mod net_unix;
 mod process;
 mod root;
 mod signal;

@@ -8,3 +8,4 @@ mod support;
 mod tcp;
 mod tear_down;
 mod udp;
+mod unix;

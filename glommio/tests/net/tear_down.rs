@@ -12,7 +12,7 @@ use std::{
 use futures_lite::AsyncWriteExt;
 use glommio::{
     GlommioError, LocalExecutor,
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream},
     timer::timeout,
 };
 
@@ -92,6 +92,25 @@ fn everyone_who_waits_for_a_socket_learns_that_its_executor_is_gone() {
                 let socket = executor.run(async { UdpSocket::bind("127.0.0.1:0").unwrap() });
                 let receive = async || socket.recv(&mut [0; 16]).await.map(drop);
                 let calls = (0..3).map(|_| Box::pin(receive()) as Call<'_>);
+                all_are_told(executor, calls.collect(), given_up);
+
+                let executor = LocalExecutor::default();
+                let name = format!("\0glommio-{}-tear-down-{given_up}", std::process::id());
+                let listener = executor.run(async { UnixListener::bind(&name).unwrap() });
+                let accept = async || listener.accept().await.map(drop);
+                let calls = (0..3).map(|_| Box::pin(accept()) as Call<'_>);
+                all_are_told(executor, calls.collect(), given_up);
+
+                let executor = LocalExecutor::default();
+                let (socket, _peer) = executor.run(async { UnixDatagram::pair().unwrap() });
+                let receive = async || socket.recv(&mut [0; 16]).await.map(drop);
+                let calls = (0..3).map(|_| Box::pin(receive()) as Call<'_>);
+                all_are_told(executor, calls.collect(), given_up);
+
+                let executor = LocalExecutor::default();
+                let (stream, _peer) = executor.run(async { UnixStream::pair().unwrap() });
+                let peek = async || stream.peek(&mut [0; 16]).await.map(drop);
+                let calls = (0..3).map(|_| Box::pin(peek()) as Call<'_>);
                 all_are_told(executor, calls.collect(), given_up);
 
                 let executor = LocalExecutor::default();

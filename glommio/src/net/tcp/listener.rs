@@ -1,12 +1,9 @@
 //! Accepting TCP connections.
 
 use std::{
-    cell::RefCell,
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-    pin::Pin,
-    rc::Rc,
+    os::fd::{AsRawFd, FromRawFd, RawFd},
     task::{Context, Poll},
 };
 
@@ -19,26 +16,17 @@ use crate::{
     net::{
         addr::address,
         hops::{hops, set_hops},
+        listener::{BACKLOG, Listener},
     },
-    reactor,
-    sys::{
-        fd::Fd,
-        op::accept::{self, AcceptQueue},
-        socket,
-    },
-    waiters::{Source, Turn, Turns, pass_on},
+    sys::socket,
 };
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
 
 /// A TCP socket that accepts connections.
 ///
 /// Several executors may bind one address, each with a listener of its own: the kernel spreads
 /// connections over them.
 pub struct TcpListener {
-    fd: Fd,
-    queue: Rc<RefCell<AcceptQueue>>,
+    inner: Listener,
 }
 
 impl TcpListener {
@@ -56,7 +44,7 @@ impl TcpListener {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
             match listen(addr) {
-                Ok(socket) => return Ok(TcpListener::adopt(socket.into())),
+                Ok(socket) => return Ok(TcpListener::adopt(socket)),
                 Err(error) => last = error,
             }
         }
@@ -64,10 +52,9 @@ impl TcpListener {
     }
 
     /// Takes over a socket that listens.
-    fn adopt(fd: OwnedFd) -> TcpListener {
+    fn adopt(socket: Socket) -> TcpListener {
         TcpListener {
-            fd: Fd::new(fd, reactor::current().ring().clone()),
-            queue: Rc::default(),
+            inner: Listener::new(socket.into()),
         }
     }
 
@@ -96,21 +83,14 @@ impl TcpListener {
     ///
     /// As for [`accept`](Self::accept).
     pub async fn shared_accept(&self) -> Result<AcceptedTcpStream, ()> {
-        Turn::of(self).await
+        self.inner.accept().await.map(AcceptedTcpStream::of)
     }
 
     /// As [`shared_accept`](Self::shared_accept), to be polled.
     ///
     /// Only the waker of the last call is woken, and when nobody waits in another way.
     pub fn poll_shared_accept(&self, cx: &mut Context<'_>) -> Poll<Result<AcceptedTcpStream, ()>> {
-        if let Some(result) = self.look() {
-            return Poll::Ready(result);
-        }
-        // Cloned and dropped outside of the borrow: a waker is code of others.
-        let waker = cx.waker().clone();
-        let _before = self.with_turns(|turns| turns.set_poller(Some(waker)));
-        self.ask();
-        Poll::Pending
+        self.inner.poll_accept(cx).map_ok(AcceptedTcpStream::of)
     }
 
     /// As [`accept`](Self::accept), to be polled. See
@@ -122,7 +102,8 @@ impl TcpListener {
 
     /// The connections as they arrive, without end.
     pub fn incoming(&self) -> impl Stream<Item = Result<TcpStream, ()>> + Unpin + '_ {
-        Incoming(Turn::of(self))
+        self.inner
+            .incoming(|departed| AcceptedTcpStream::of(departed).bind_to_executor())
     }
 
     /// The address that the listener is bound to.
@@ -131,7 +112,7 @@ impl TcpListener {
     ///
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> Result<SocketAddr, ()> {
-        address(socket::borrow(&self.fd).local_addr())
+        address(socket::borrow(self.inner.fd()).local_addr())
     }
 
     /// How many routers a packet of a connection may pass (`IP_TTL`; `IPV6_UNICAST_HOPS` of a socket for
@@ -152,7 +133,7 @@ impl TcpListener {
     /// });
     /// ```
     pub fn ttl(&self) -> Result<u32, ()> {
-        hops(&socket::borrow(&self.fd))
+        hops(&socket::borrow(self.inner.fd()))
     }
 
     /// Sets how many routers a packet of a connection may pass, for connections that arrive from now on.
@@ -173,7 +154,7 @@ impl TcpListener {
     /// });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> Result<(), ()> {
-        set_hops(&socket::borrow(&self.fd), ttl)
+        set_hops(&socket::borrow(self.inner.fd()), ttl)
     }
 }
 
@@ -186,76 +167,16 @@ fn listen(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-impl Source for TcpListener {
-    type News = Result<AcceptedTcpStream, ()>;
-
-    fn with_turns<R>(&self, f: impl FnOnce(&mut Turns) -> R) -> R {
-        f(&mut self.queue.borrow_mut().turns)
-    }
-
-    fn is_over(&self) -> bool {
-        self.fd.ring().is_closed()
-    }
-
-    fn has_news(&self) -> bool {
-        self.queue.borrow().has_news()
-    }
-
-    fn look(&self) -> Option<Self::News> {
-        let news = self.queue.borrow_mut().take();
-        match news {
-            Some(result) => {
-                // The accept may have ended with this result.
-                pass_on(self);
-                Some(match result {
-                    Ok(fd) => Ok(AcceptedTcpStream::of(fd.into())),
-                    Err(error) => Err(error.into()),
-                })
-            }
-            None if self.is_over() => {
-                let gone = io::Error::other("the executor that this listener belongs to is gone");
-                Some(Err(gone.into()))
-            }
-            None => None,
-        }
-    }
-
-    fn ask(&self) {
-        accept::arm(&self.fd, &self.queue);
-    }
-}
-
-struct Incoming<'a>(Turn<'a, TcpListener>);
-
-impl Stream for Incoming<'_> {
-    type Item = Result<TcpStream, ()>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = Pin::new(&mut self.0).poll(cx);
-        accepted.map(|stream| Some(stream.map(AcceptedTcpStream::bind_to_executor)))
-    }
-}
-
-impl Drop for TcpListener {
-    fn drop(&mut self) {
-        let armed = self.queue.borrow().armed;
-        if let Some(key) = armed {
-            self.fd.ring().cancel(key);
-        }
-        let _poller = self.with_turns(|turns| turns.set_poller(None));
-    }
-}
-
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd.raw()
+        self.inner.fd().raw()
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpListener")
-            .field("fd", &self.fd.raw())
+            .field("fd", &self.as_raw_fd())
             .field("address", &self.local_addr().ok())
             .finish()
     }
@@ -289,6 +210,6 @@ impl FromRawFd for TcpListener {
         // SAFETY: the caller's promise.
         let socket = unsafe { Socket::from_raw_fd(fd) };
         socket::let_wait(&socket);
-        TcpListener::adopt(socket.into())
+        TcpListener::adopt(socket)
     }
 }

@@ -1,10 +1,9 @@
 //! Sending and receiving datagrams.
 
 use std::{
-    cell::Cell,
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, RawFd},
     time::Duration,
 };
 
@@ -12,16 +11,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
     error::Result,
-    net::{
-        addr::address,
-        deadline::{checked, within},
-    },
-    reactor,
-    sys::{
-        datagram::{DEFAULT_ROOM_BYTES, Datagrams, Look, Message, too_long},
-        fd::Fd,
-        socket,
-    },
+    net::{addr::address, datagram::DatagramSocket},
+    sys::{datagram::Look, socket},
 };
 
 /// No datagram of UDP is longer: its length is a number of 16 bits.
@@ -65,10 +56,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// # .unwrap();
 /// ```
 pub struct UdpSocket {
-    datagrams: Datagrams,
-    buffer_bytes: usize,
-    read_timeout: Cell<Option<Duration>>,
-    write_timeout: Cell<Option<Duration>>,
+    inner: DatagramSocket,
 }
 
 impl UdpSocket {
@@ -104,7 +92,7 @@ impl UdpSocket {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to bind to");
         for addr in addr.to_socket_addrs()? {
             match bound(addr) {
-                Ok(socket) => return Ok(UdpSocket::adopt(socket.into())),
+                Ok(socket) => return Ok(UdpSocket::adopt(socket)),
                 Err(error) => last = error,
             }
         }
@@ -112,20 +100,15 @@ impl UdpSocket {
     }
 
     /// Takes over a socket that waits.
-    fn adopt(fd: OwnedFd) -> UdpSocket {
-        let reactor = reactor::current();
-        let fd = Fd::new(fd, reactor.ring().clone());
+    fn adopt(socket: Socket) -> UdpSocket {
         UdpSocket {
-            datagrams: Datagrams::new(fd, reactor.sockets().clone()),
-            buffer_bytes: DEFAULT_ROOM_BYTES,
-            read_timeout: Cell::new(None),
-            write_timeout: Cell::new(None),
+            inner: DatagramSocket::new(socket.into(), MAX_BYTES),
         }
     }
 
     /// The socket, to look at and to set options of.
     pub(super) fn socket(&self) -> impl std::ops::Deref<Target = Socket> {
-        socket::borrow(self.datagrams.fd())
+        socket::borrow(self.inner.fd())
     }
 
     /// Sets the peer: [`send`](Self::send) sends to it, and only its datagrams are received from now
@@ -155,7 +138,7 @@ impl UdpSocket {
     pub async fn connect<A: ToSocketAddrs>(&self, addr: A) -> Result<(), ()> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
         for addr in addr.to_socket_addrs()? {
-            match self.datagrams.connect(addr.into()).await {
+            match self.inner.connect(addr.into()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
             }
@@ -192,8 +175,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub async fn recv(&self, buf: &mut [u8]) -> Result<usize, ()> {
-        let copy = |message: &Message| copy(message.data(), buf);
-        self.receive(Look::Take, copy).await
+        self.inner.receive(Look::Take, buf).await
     }
 
     /// As [`recv`](Self::recv), with the address of the sender.
@@ -221,8 +203,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub async fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), ()> {
-        let copy = |message: &Message| (copy(message.data(), buf), message.sender());
-        let (len, sender) = self.receive(Look::Take, copy).await?;
+        let (len, sender) = self.inner.receive_from(Look::Take, buf).await?;
         Ok((len, address(Ok(sender))?))
     }
 
@@ -252,8 +233,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub async fn peek(&self, buf: &mut [u8]) -> Result<usize, ()> {
-        let copy = |message: &Message| copy(message.data(), buf);
-        self.receive(Look::Peek, copy).await
+        self.inner.receive(Look::Peek, buf).await
     }
 
     /// As [`recv_from`](Self::recv_from), and leaves the datagram for the next call.
@@ -281,14 +261,8 @@ impl UdpSocket {
     /// });
     /// ```
     pub async fn peek_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), ()> {
-        let copy = |message: &Message| (copy(message.data(), buf), message.sender());
-        let (len, sender) = self.receive(Look::Peek, copy).await?;
+        let (len, sender) = self.inner.receive_from(Look::Peek, buf).await?;
         Ok((len, address(Ok(sender))?))
-    }
-
-    async fn receive<R>(&self, look: Look, copy: impl FnOnce(&Message) -> R) -> Result<R, ()> {
-        let work = async { Ok(self.datagrams.receive(look, copy).await?) };
-        within(self.read_timeout.get(), work).await
     }
 
     /// Sends a datagram to the peer that [`connect`](Self::connect) has set. Returns the length of
@@ -317,7 +291,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub async fn send(&self, buf: &[u8]) -> Result<usize, ()> {
-        self.send_message(buf, None).await
+        self.inner.send(buf, None).await
     }
 
     /// Sends a datagram to the first of the addresses, whatever the peer. Returns the length of `buf`.
@@ -349,15 +323,7 @@ impl UdpSocket {
     pub async fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> Result<usize, ()> {
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to send to");
         let addr = addr.to_socket_addrs()?.next().ok_or_else(none)?;
-        self.send_message(buf, Some(&addr.into())).await
-    }
-
-    async fn send_message(&self, buf: &[u8], to: Option<&SockAddr>) -> Result<usize, ()> {
-        if buf.len() > MAX_BYTES {
-            return Err(too_long().into());
-        }
-        let work = async { Ok(self.datagrams.send(buf, to).await?) };
-        within(self.write_timeout.get(), work).await
+        self.inner.send(buf, Some(&addr.into())).await
     }
 
     /// The longest datagram that is received whole, in bytes.
@@ -373,7 +339,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn buffer_size(&mut self) -> usize {
-        self.buffer_bytes
+        self.inner.buffer_size()
     }
 
     /// Sets the longest datagram that is received whole, in bytes: what is longer is cut off there,
@@ -397,8 +363,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn set_buffer_size(&mut self, buffer_size: usize) {
-        self.buffer_bytes = buffer_size;
-        self.datagrams.set_room_bytes(buffer_size.min(MAX_BYTES));
+        self.inner.set_buffer_size(buffer_size);
     }
 
     /// How long a receive or a peek waits for a datagram; `None` without end.
@@ -414,7 +379,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.read_timeout.get()
+        self.inner.read_timeout()
     }
 
     /// Sets how long a receive or a peek waits for a datagram. It counts for calls that begin from now
@@ -439,8 +404,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn set_read_timeout(&self, dur: Option<Duration>) -> Result<(), ()> {
-        self.read_timeout.set(checked(dur)?);
-        Ok(())
+        self.inner.set_read_timeout(dur)
     }
 
     /// How long a send waits for the kernel to take its datagram; `None` without end.
@@ -456,7 +420,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.write_timeout.get()
+        self.inner.write_timeout()
     }
 
     /// Sets how long a send waits for the kernel to take its datagram, which it does at once unless
@@ -480,8 +444,7 @@ impl UdpSocket {
     /// });
     /// ```
     pub fn set_write_timeout(&self, dur: Option<Duration>) -> Result<(), ()> {
-        self.write_timeout.set(checked(dur)?);
-        Ok(())
+        self.inner.set_write_timeout(dur)
     }
 }
 
@@ -492,16 +455,9 @@ fn bound(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Copies as much as fits; returns how much that is.
-fn copy(data: &[u8], buf: &mut [u8]) -> usize {
-    let len = data.len().min(buf.len());
-    buf[..len].copy_from_slice(&data[..len]);
-    len
-}
-
 impl AsRawFd for UdpSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.datagrams.fd().raw()
+        self.inner.fd().raw()
     }
 }
 
@@ -526,7 +482,7 @@ impl FromRawFd for UdpSocket {
 impl From<Socket> for UdpSocket {
     fn from(socket: Socket) -> UdpSocket {
         socket::let_wait(&socket);
-        UdpSocket::adopt(socket.into())
+        UdpSocket::adopt(socket)
     }
 }
 
