@@ -51,6 +51,7 @@ mod controllers;
 mod extras;
 mod future;
 mod local_channels;
+mod net_resolve;
 mod net_tcp;
 mod net_udp;
 mod net_unix;

@@ -5,6 +5,7 @@ mod flag;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod resolve;
 mod tcp;
 mod tear_down;
 mod udp;

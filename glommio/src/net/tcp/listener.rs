@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     os::fd::{AsRawFd, FromRawFd, RawFd},
     task::{Context, Poll},
 };
@@ -17,6 +17,7 @@ use crate::{
         addr::address,
         hops::{hops, set_hops},
         listener::{BACKLOG, Listener},
+        resolve::{ToSocketAddrs, resolve_now},
     },
     sys::socket,
 };
@@ -31,18 +32,18 @@ pub struct TcpListener {
 
 impl TcpListener {
     /// Listens on the first of the addresses that can be bound, with `SO_REUSEADDR` and
-    /// `SO_REUSEPORT`.
+    /// `SO_REUSEPORT`. A host name is looked up on the spot, which blocks the thread.
     ///
     /// # Errors
     ///
-    /// Of the last address tried; `InvalidInput` if there is none.
+    /// Of the last address tried, or of the lookup; `InvalidInput` if there is none.
     ///
     /// # Panics
     ///
     /// Outside of an executor.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> Result<TcpListener, ()> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for addr in addr.to_socket_addrs()? {
+        for addr in resolve_now(&addr)? {
             match listen(addr) {
                 Ok(socket) => return Ok(TcpListener::adopt(socket)),
                 Err(error) => last = error,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{Shutdown, SocketAddr, ToSocketAddrs},
+    net::{Shutdown, SocketAddr},
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd},
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +17,7 @@ use crate::{
         buffered::{BufferedStream, stream_traits},
         deadline::{checked, within},
         hops::{hops, set_hops},
+        resolve::{ToSocketAddrs, resolve},
         rx_buf::{Buffered, NonBuffered, Preallocated, RxBuf},
         stream::{Departed, Stream},
     },
@@ -70,11 +71,12 @@ impl TcpStream {
         }
     }
 
-    /// Connects to the first of the addresses that answers.
+    /// Connects to the first of the addresses that answers. A host name is looked up on a thread of the
+    /// blocking pool.
     ///
     /// # Errors
     ///
-    /// Of the last address tried; `InvalidInput` if there is none.
+    /// Of the last address tried, or of the lookup; `InvalidInput` if there is none.
     ///
     /// # Panics
     ///
@@ -98,7 +100,7 @@ impl TcpStream {
     /// ```
     pub async fn connect<A: ToSocketAddrs>(addr: A) -> Result<TcpStream, ()> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
-        for addr in addr.to_socket_addrs()? {
+        for addr in resolve(&addr).await? {
             let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
             match Stream::connect(socket, addr.into()).await {
                 Ok(stream) => return Ok(TcpStream::of(stream)),
@@ -108,7 +110,8 @@ impl TcpStream {
         Err(last.into())
     }
 
-    /// As [`connect`](Self::connect), for at most `duration` with all of the addresses together.
+    /// As [`connect`](Self::connect), for at most `duration` with the lookup and all of the addresses
+    /// together.
     ///
     /// # Errors
     ///

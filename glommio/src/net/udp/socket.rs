@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     os::fd::{AsRawFd, FromRawFd, RawFd},
     time::Duration,
 };
@@ -11,7 +11,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
     error::Result,
-    net::{addr::address, datagram::DatagramSocket},
+    net::{
+        addr::address,
+        datagram::DatagramSocket,
+        resolve::{ToSocketAddrs, resolve, resolve_first, resolve_now},
+    },
     sys::{datagram::Look, socket},
 };
 
@@ -90,7 +94,7 @@ impl UdpSocket {
     /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> Result<UdpSocket, ()> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to bind to");
-        for addr in addr.to_socket_addrs()? {
+        for addr in resolve_now(&addr)? {
             match bound(addr) {
                 Ok(socket) => return Ok(UdpSocket::adopt(socket)),
                 Err(error) => last = error,
@@ -113,7 +117,8 @@ impl UdpSocket {
 
     /// Sets the peer: [`send`](Self::send) sends to it, and only its datagrams are received from now
     /// on. What has arrived before stays. Nothing is sent; whether somebody listens there is seen with
-    /// the first datagram. Connecting again changes the peer.
+    /// the first datagram. Connecting again changes the peer. A host name is looked up on a thread of the
+    /// blocking pool.
     ///
     /// # Errors
     ///
@@ -137,7 +142,7 @@ impl UdpSocket {
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, addr: A) -> Result<(), ()> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
-        for addr in addr.to_socket_addrs()? {
+        for addr in resolve(&addr).await? {
             match self.inner.connect(addr.into()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
@@ -296,7 +301,7 @@ impl UdpSocket {
 
     /// Sends a datagram to the first of the addresses, whatever the peer. Returns the length of `buf`.
     ///
-    /// A host name is looked up on the spot, which blocks the thread.
+    /// A host name is looked up for each call, on a thread of the blocking pool.
     ///
     /// # Errors
     ///
@@ -322,7 +327,7 @@ impl UdpSocket {
     /// ```
     pub async fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> Result<usize, ()> {
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to send to");
-        let addr = addr.to_socket_addrs()?.next().ok_or_else(none)?;
+        let addr = resolve_first(&addr).await?.ok_or_else(none)?;
         self.inner.send(buf, Some(&addr.into())).await
     }
 
