@@ -44,35 +44,29 @@ fn cpu_time_follows_shares_of_1_to_2() {
     assert_ratio(500, 1000);
 }
 
-#[test]
-fn cpu_time_follows_shares_of_1_to_10() {
-    assert_ratio(1, 10);
-    assert_ratio(100, 1000);
-}
-
-/// With so few shares, what a host takes of one turn is more than a second's due, and is charged. So this
-/// looks at what is decided: a queue gets a turn only when the other one has had its due.
-#[test]
-fn cpu_time_follows_shares_of_1_to_1000() {
-    const TURNS: u32 = 40; // of 25 µs: a second for the other queue
+/// Lets two queues compete until `few` has had `turns`. What a host takes of one turn is charged, and with
+/// few shares it is more than a second's due; so this looks at what is decided: a queue gets a turn only
+/// when the other one has had its due.
+fn assert_due(few_shares: usize, many_shares: usize, turns: u32) {
+    let factor = u32::try_from(many_shares / few_shares).unwrap();
     /// What the two may differ by, a tenth and what the first turn may have begun with, in time of `many`.
     fn has_its_due(one: Duration, other: Duration) -> bool {
         one <= other.mul_f64(1.1) + Duration::from_millis(100)
     }
-    LocalExecutor::default().run(async {
-        let few = queue(1, Latency::NotImportant, "few");
-        let many = queue(1000, Latency::NotImportant, "many");
-        let due = move || (runtime(few) * 1000, runtime(many));
-        let turns = Rc::new(Cell::new(0));
+    LocalExecutor::default().run(async move {
+        let few = queue(few_shares, Latency::NotImportant, "few");
+        let many = queue(many_shares, Latency::NotImportant, "many");
+        let due = move || (runtime(few) * factor, runtime(many));
+        let taken = Rc::new(Cell::new(0));
         let over = {
-            let turns = turns.clone();
-            move || turns.get() > TURNS
+            let taken = taken.clone();
+            move || taken.get() > turns
         };
         let few_work = hog(few, move || {
             let (few, many) = due();
             assert!(has_its_due(few, many), "{few:?} before {many:?}");
-            turns.set(turns.get() + 1);
-            turns.get() > TURNS
+            taken.set(taken.get() + 1);
+            taken.get() > turns
         });
         let many_work = hog(many, move || {
             let (few, many) = due();
@@ -82,6 +76,17 @@ fn cpu_time_follows_shares_of_1_to_1000() {
         few_work.await;
         many_work.await;
     });
+}
+
+#[test]
+fn cpu_time_follows_shares_of_1_to_10() {
+    assert_due(1, 10, 40);
+    assert_due(100, 1000, 40);
+}
+
+#[test]
+fn cpu_time_follows_shares_of_1_to_1000() {
+    assert_due(1, 1000, 40);
 }
 
 #[test]
