@@ -44,15 +44,17 @@ fn cpu_time_follows_shares_of_1_to_2() {
     assert_ratio(500, 1000);
 }
 
+/// Whether `one` is not ahead of `other`, both in time of the queue with more shares, but for a tenth and what
+/// the first turn may have begun with.
+fn has_its_due(one: Duration, other: Duration) -> bool {
+    one <= other.mul_f64(1.1) + Duration::from_millis(100)
+}
+
 /// Lets two queues compete until `few` has had `turns`. What a host takes of one turn is charged, and with
 /// few shares it is more than a second's due; so this looks at what is decided: a queue gets a turn only
 /// when the other one has had its due.
 fn assert_due(few_shares: usize, many_shares: usize, turns: u32) {
     let factor = u32::try_from(many_shares / few_shares).unwrap();
-    /// What the two may differ by, a tenth and what the first turn may have begun with, in time of `many`.
-    fn has_its_due(one: Duration, other: Duration) -> bool {
-        one <= other.mul_f64(1.1) + Duration::from_millis(100)
-    }
     LocalExecutor::default().run(async move {
         let few = queue(few_shares, Latency::NotImportant, "few");
         let many = queue(many_shares, Latency::NotImportant, "many");
@@ -91,19 +93,33 @@ fn cpu_time_follows_shares_of_1_to_1000() {
 
 #[test]
 fn the_default_queue_competes_with_its_one_share() {
-    let ratio = async || {
+    LocalExecutor::default().run(async {
         let other = queue(9, Latency::NotImportant, "nine shares");
         let root = TaskQueueHandle::default();
         let before = runtime(root);
-        let done = move || runtime(other) + runtime(root) - before >= Duration::from_secs(1);
-        let theirs = hog(other, done);
-        let ours = work_until(done).await;
-        theirs.await.as_secs_f64() / ours.as_secs_f64()
-    };
-    eventually_good(
-        || LocalExecutor::default().run(ratio()),
-        |ratio| (7.5..10.5).contains(ratio),
-    );
+        let due = move || ((runtime(root) - before) * 9, runtime(other));
+        let taken = Rc::new(Cell::new(0));
+        let over = {
+            let taken = taken.clone();
+            move || taken.get() > 40
+        };
+        let theirs = hog(other, move || {
+            let (root, other) = due();
+            assert!(
+                over() || has_its_due(other, root),
+                "{other:?} before {root:?}"
+            );
+            over()
+        });
+        let ours = work_until(|| {
+            let (root, other) = due();
+            assert!(has_its_due(root, other), "{root:?} before {other:?}");
+            taken.set(taken.get() + 1);
+            taken.get() > 40
+        });
+        ours.await;
+        theirs.await;
+    });
 }
 
 #[test]
