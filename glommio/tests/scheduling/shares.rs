@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use glommio::{Latency, LocalExecutor, TaskQueueHandle, spawn_local_into};
 
-use super::{eventually_good, hog, queue, runtime, work_until};
+use super::{eventually_good, hog, queue, runtime};
 
 /// How much more CPU time one queue had than another, by the system's account and by ours.
 #[derive(Debug)]
@@ -50,75 +50,58 @@ fn has_its_due(one: Duration, other: Duration) -> bool {
     one <= other.mul_f64(1.1) + Duration::from_millis(100)
 }
 
-/// Lets two queues compete until `few` has had `turns`. What a host takes of one turn is charged, and with
-/// few shares it is more than a second's due; so this looks at what is decided: a queue gets a turn only
-/// when the other one has had its due.
-fn assert_due(few_shares: usize, many_shares: usize, turns: u32) {
-    let factor = u32::try_from(many_shares / few_shares).unwrap();
+/// Lets two queues compete until `few` has had 40 turns; `many` has `factor` times as many shares. What a host
+/// takes of one turn is charged, and with few shares it is more than a second's due; so this looks at what
+/// is decided: a queue gets a turn only when the other one has had its due.
+async fn compete(few: TaskQueueHandle, many: TaskQueueHandle, factor: u32) {
+    const TURNS: u32 = 40;
+    let before = runtime(few);
+    let due = move || ((runtime(few) - before) * factor, runtime(many));
+    let taken = Rc::new(Cell::new(0));
+    let over = {
+        let taken = taken.clone();
+        move || taken.get() > TURNS
+    };
+    let few_work = hog(few, move || {
+        let (few, many) = due();
+        assert!(has_its_due(few, many), "{few:?} before {many:?}");
+        taken.set(taken.get() + 1);
+        taken.get() > TURNS
+    });
+    let many_work = hog(many, move || {
+        let (few, many) = due();
+        assert!(over() || has_its_due(many, few), "{many:?} before {few:?}");
+        over()
+    });
+    few_work.await;
+    many_work.await;
+}
+
+fn assert_due(few: usize, many: usize) {
     LocalExecutor::default().run(async move {
-        let few = queue(few_shares, Latency::NotImportant, "few");
-        let many = queue(many_shares, Latency::NotImportant, "many");
-        let due = move || (runtime(few) * factor, runtime(many));
-        let taken = Rc::new(Cell::new(0));
-        let over = {
-            let taken = taken.clone();
-            move || taken.get() > turns
-        };
-        let few_work = hog(few, move || {
-            let (few, many) = due();
-            assert!(has_its_due(few, many), "{few:?} before {many:?}");
-            taken.set(taken.get() + 1);
-            taken.get() > turns
-        });
-        let many_work = hog(many, move || {
-            let (few, many) = due();
-            assert!(over() || has_its_due(many, few), "{many:?} before {few:?}");
-            over()
-        });
-        few_work.await;
-        many_work.await;
+        let factor = u32::try_from(many / few).unwrap();
+        let few = queue(few, Latency::NotImportant, "few");
+        let many = queue(many, Latency::NotImportant, "many");
+        compete(few, many, factor).await;
     });
 }
 
 #[test]
 fn cpu_time_follows_shares_of_1_to_10() {
-    assert_due(1, 10, 40);
-    assert_due(100, 1000, 40);
+    assert_due(1, 10);
+    assert_due(100, 1000);
 }
 
 #[test]
 fn cpu_time_follows_shares_of_1_to_1000() {
-    assert_due(1, 1000, 40);
+    assert_due(1, 1000);
 }
 
 #[test]
 fn the_default_queue_competes_with_its_one_share() {
     LocalExecutor::default().run(async {
         let other = queue(9, Latency::NotImportant, "nine shares");
-        let root = TaskQueueHandle::default();
-        let before = runtime(root);
-        let due = move || ((runtime(root) - before) * 9, runtime(other));
-        let taken = Rc::new(Cell::new(0));
-        let over = {
-            let taken = taken.clone();
-            move || taken.get() > 40
-        };
-        let theirs = hog(other, move || {
-            let (root, other) = due();
-            assert!(
-                over() || has_its_due(other, root),
-                "{other:?} before {root:?}"
-            );
-            over()
-        });
-        let ours = work_until(|| {
-            let (root, other) = due();
-            assert!(has_its_due(root, other), "{root:?} before {other:?}");
-            taken.set(taken.get() + 1);
-            taken.get() > 40
-        });
-        ours.await;
-        theirs.await;
+        compete(TaskQueueHandle::default(), other, 9).await;
     });
 }
 
